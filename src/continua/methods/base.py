@@ -1,0 +1,91 @@
+"""What a method is: it says what it takes, and either computes directly or learns."""
+
+import abc
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from continua.core.solution import Solution
+
+
+@dataclasses.dataclass(frozen=True)
+class Support:
+    """Whether a method can solve a problem and, where not, the reason in one line."""
+
+    ok: bool
+    reason: str = ""
+
+
+YES = Support(True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A direct solve, ready to be compiled, timed and run by the library.
+
+    **Arguments:**
+
+    - `program`: a pure function of `inputs`; JAX-traceable where `traced`.
+    - `inputs`: its one argument, a pytree.
+    - `finish`: turns what the program returned into a `Solution`.
+    - `traced`: `False` for a host function (scipy), which is not compiled.
+    - `tuning_seconds`: time that was spent on choosing resolutions.
+    """
+
+    program: Callable[[Any], Any]
+    inputs: Any
+    finish: Callable[[Any], Solution]
+    traced: bool = True
+    tuning_seconds: float = 0.0
+
+
+class AbstractMethod(abc.ABC):
+    """How a problem is solved: a frozen dataclass of plain values.
+
+    Subclasses state `kind` (`"classical"`, `"learned"` or `"trivial"`) and
+    `reference`, a key of `core/refs.bib`.
+    """
+
+    kind: ClassVar[str]
+    reference: ClassVar[str]
+
+    @property
+    def name(self) -> str:
+        """The name under which the method is registered and shown."""
+        return type(self).__name__
+
+    @abc.abstractmethod
+    def supports(self, problem) -> Support:
+        """Whether this method can solve `problem`, with the reason where it cannot."""
+
+
+class AbstractDirectMethod(AbstractMethod):
+    """A method that computes its solution without learning."""
+
+    @abc.abstractmethod
+    def prepare(self, problem, *, key) -> Prepared:
+        """Everything that comes before the timed run."""
+
+    @abc.abstractmethod
+    def ladder(self, problem) -> tuple["AbstractDirectMethod", ...]:
+        """The same method from cheap to dear, for curves of error against cost."""
+
+
+class AbstractLearnedMethod(AbstractMethod):
+    """A method that learns: `train.fit` does everything between these four calls."""
+
+    @abc.abstractmethod
+    def init(self, problem, *, key) -> Any:
+        """The untrained model, an equinox module."""
+
+    @abc.abstractmethod
+    def batches(self, problem) -> Any:
+        """A sampler: `sample(step, model, *, key)` gives the batch of a step."""
+
+    @abc.abstractmethod
+    def loss(self, model, batch, *, key) -> tuple[Any, dict[str, Any]]:
+        """The scalar loss and its named parts."""
+
+    @abc.abstractmethod
+    def finish(self, model, problem) -> Solution:
+        """The solution that a trained model is."""

@@ -1,0 +1,6 @@
+"""Methods whose unknown is the dynamics of observed series."""
+
+from continua.methods.dynamics.neural_ode import NeuralODE
+from continua.methods.dynamics.sindy import SINDy
+
+__all__ = ["NeuralODE", "SINDy"]

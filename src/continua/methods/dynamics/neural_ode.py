@@ -1,0 +1,208 @@
+r"""A network as the unknown part of the dynamics of observed series.
+
+    dy/dt = f(t, y, p) + g_theta(y),
+
+`f` a formula that may hold unknown parameters `p` (or nothing), `g` a bounded network
+in scaled coordinates `z`. Trajectories through the measurements are found by multiple
+shooting: series are cut into segments, each with a free start `z_k`, and
+
+    L = mean |z(t_i) - z_i|^2 + c mean |z_k(end) - z_{k+1}|^2 + n mean |g|^2,
+
+where the weight `c` of the gaps between segments grows in training until the pieces
+are one trajectory. A few networks from different starts give the spread.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from continua.core.solution import Estimate, Solution
+from continua.methods.base import YES, AbstractLearnedMethod, Support
+from continua.methods.dynamics.forecast import Forecast, forecast_of
+from continua.methods.dynamics.model import Dynamics, known_part, states_of
+from continua.methods.dynamics.observations import scaling_of, segments_of
+from continua.methods.dynamics.rollout import rollout
+from continua.methods.fields.field import Parameter
+from continua.nets import VectorField
+from continua.problems import SeriesProblem
+from continua.train import AbstractSampler, Adam, Cosine, Stage, Training
+
+
+class Ramped(AbstractSampler):
+    """All data at every step, and how far training has come.
+
+    **Arguments:**
+
+    - `data`: a dictionary of arrays.
+    - `steps`: after how many `progress` is 1.
+    """
+
+    data: Mapping[str, Any]
+    steps: int = eqx.field(static=True)
+
+    def sample(self, step, model, *, key):
+        dtype = self.data["times"].dtype
+        progress = jnp.minimum(jnp.asarray(step).astype(dtype) / self.steps, 1.0)
+        return {**self.data, "progress": progress}
+
+
+def fit_steps(steps: int, learning_rate: float = 1e-2) -> Training:
+    """The training of a neural ODE: one stage of Adam with a cosine.
+
+    **Arguments:**
+
+    - `steps`: how many.
+    - `learning_rate`: at the start.
+    """
+    adam = Adam(learning_rate, Cosine(0.01), weight_decay=1e-3, clip=1.0)
+    return Training((Stage(adam, steps),))
+
+
+@dataclasses.dataclass(frozen=True)
+class NeuralODE(AbstractLearnedMethod):
+    """Dynamics by a network, or by a formula and a network for what it leaves out.
+
+    **Arguments:**
+
+    - `width`, `depth`: of the network, 16 and 2.
+    - `members`: networks from different starts, 5; they give the spread.
+    - `segment`: intervals between measurements in a segment, 5; 0 keeps series whole.
+    - `substeps`: Runge-Kutta steps between two measurements, 4.
+    - `continuity`: final weight of the gaps between segments, 10.
+    - `penalty`: `n`, weight of the network's size beside a formula, 0.1.
+    - `positive`: learn logarithms; `None` decides by the data.
+    - `training`: Adam with weight decay.
+
+    **Reference:** chen2018neural
+    """
+
+    width: int = 16
+    depth: int = 2
+    members: int = 5
+    segment: int = 5
+    substeps: int = 4
+    continuity: float = 10.0
+    penalty: float = 0.1
+    positive: bool | None = None
+    training: Training = fit_steps(2000)
+
+    kind: ClassVar[str] = "learned"
+    reference: ClassVar[str] = "chen2018neural"
+
+    def supports(self, problem) -> Support:
+        if not isinstance(problem, SeriesProblem):
+            return Support(False, "a neural ODE needs measured series")
+        equation = problem.equation
+        if equation is not None and equation.space:
+            return Support(False, "a neural ODE cannot use an equation with space axes")
+        if equation is not None and equation.fields:
+            return Support(False, "a neural ODE needs known fields as formulas")
+        if not set(problem.variables) <= set(states_of(problem)):
+            return Support(
+                False, "every measured variable must be a state of the equation"
+            )
+        return YES
+
+    def init(self, problem, *, key) -> Dynamics:
+        states = states_of(problem)
+        scaling = scaling_of(problem, states, self.positive)
+        segments = segments_of(problem, states, scaling, self.segment)
+        unknown = {
+            name: Parameter(u.start, u.lower, u.upper)
+            for name, u in problem.unknown_parameters.items()
+        }
+        rate = _typical_rate(segments)
+        partly = problem.equation is not None
+
+        def member(key):
+            first, second = jax.random.split(key)
+            field = VectorField(
+                len(states), width=self.width, depth=self.depth, key=first
+            )
+            # A formula is trusted at first; a network alone starts at the right size.
+            start = jnp.asarray(rate * (0.3 if partly else 1.0), field.scale.dtype)
+            field = eqx.tree_at(lambda f: f.scale, field, start)
+            noise = 0.1 * jax.random.normal(second, (len(unknown),))
+            raw = {name: noise[i] for i, name in enumerate(unknown)}
+            starts = jnp.asarray(segments.starts, field.scale.dtype)
+            return field, raw, starts
+
+        keys = jax.random.split(key, self.members)
+        stacked = [eqx.partition(member(k), eqx.is_array) for k in keys]
+        arrays = jax.tree.map(lambda *x: jnp.stack(x), *(a for a, _ in stacked))
+        field, raw, starts = eqx.combine(arrays, stacked[0][1])
+        known = known_part(problem)
+        return Dynamics(field, raw, starts, known, unknown, scaling, states)
+
+    def batches(self, problem) -> Ramped:
+        states = states_of(problem)
+        scaling = scaling_of(problem, states, self.positive)
+        segments = segments_of(problem, states, scaling, self.segment)
+        dtype = jnp.zeros(()).dtype
+        data = {
+            name: jnp.asarray(getattr(segments, name), dtype)
+            for name in ("times", "values", "mask", "follows")
+        }
+        return Ramped(data, max(1, self.training.steps // 2))
+
+    def loss(self, model, batch, *, key):
+        parts = eqx.filter_vmap(
+            lambda member: self._parts(member, batch), in_axes=(eqx.if_array(0),)
+        )(model)
+        parts = {name: jnp.mean(value) for name, value in parts.items()}
+        # Continuity asked for at once would lock the starts where the noise put them.
+        weight = self.continuity * (0.01 + 0.99 * batch["progress"])
+        total = parts["data"] + weight * parts["gaps"] + self.penalty * parts["network"]
+        return total, parts
+
+    def _parts(self, member: Dynamics, batch) -> dict[str, Any]:
+        def shoot(times, start):
+            return rollout(member.scaled_field, times, start, self.substeps)
+
+        states = jax.vmap(shoot)(batch["times"], member.starts)
+        mask = batch["mask"]
+        data = jnp.sum(mask * (states - batch["values"]) ** 2) / jnp.sum(mask)
+        ends, heads = states[:-1, -1], member.starts[1:]
+        gap = jnp.sum((ends - heads) ** 2, axis=-1) * batch["follows"]
+        gaps = jnp.sum(gap) / jnp.maximum(jnp.sum(batch["follows"]), 1.0)
+        network = jnp.zeros((), states.dtype)
+        if member.known is not None and member.field is not None:
+            flat = states.reshape(-1, states.shape[-1])
+            size = jax.vmap(partial(member.field, 0.0))(flat)
+            network = jnp.mean(size**2)
+        return {"data": data, "gaps": gaps, "network": network}
+
+    def finish(self, model: Dynamics, problem) -> Solution:
+        states = model.states
+        segments = segments_of(problem, states, model.scaling, self.segment)
+        evaluator: Forecast = forecast_of(model, problem, segments, self.substeps)
+        parameters = {}
+        for name, rule in model.unknown.items():
+            values = np.asarray(jax.vmap(rule.decode)(model.raw[name]))
+            parameters[name] = Estimate(float(values.mean()), float(values.std()))
+        return Solution(
+            method=self.name,
+            unknowns=tuple(problem.variables),
+            coordinates=evaluator.coordinates,
+            grid=evaluator.grid(problem),
+            evaluator=evaluator,
+            spread=dataclasses.replace(evaluator, deviation=True),
+            parameters=parameters,
+        )
+
+
+def _typical_rate(segments) -> np.ndarray:
+    """Root mean square of `dz/dt` between neighbouring measurements, a state."""
+    steps = np.diff(segments.times, axis=1)[..., None]
+    both = segments.mask[:, 1:] * segments.mask[:, :-1] * (steps > 0)
+    slopes = np.diff(segments.values, axis=1) / np.where(steps > 0, steps, 1.0)
+    squares = (both * slopes**2).sum(axis=(0, 1)) / np.maximum(
+        both.sum(axis=(0, 1)), 1.0
+    )
+    return np.where(squares > 0, np.sqrt(squares), 1.0)

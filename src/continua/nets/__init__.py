@@ -1,0 +1,28 @@
+"""Networks: equinox modules of arrays and a key, for one sample each."""
+
+from continua.nets.embedding import Chain, FourierFeatures, PeriodicEmbedding, Rescale
+from continua.nets.fixed import Fixed, count_parameters, trainable
+from continua.nets.fno import FNO, grid_coordinates
+from continua.nets.linear import FactorisedLinear, Linear, glorot_normal
+from continua.nets.mlp import MLP, ModifiedMLP, PirateNet, VectorField
+from continua.nets.spectral import SpectralConv
+
+__all__ = [
+    "FNO",
+    "MLP",
+    "Chain",
+    "FactorisedLinear",
+    "Fixed",
+    "FourierFeatures",
+    "Linear",
+    "ModifiedMLP",
+    "PeriodicEmbedding",
+    "PirateNet",
+    "Rescale",
+    "SpectralConv",
+    "VectorField",
+    "count_parameters",
+    "glorot_normal",
+    "grid_coordinates",
+    "trainable",
+]

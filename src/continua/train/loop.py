@@ -1,0 +1,128 @@
+"""The compiled inner loop of training: many steps in one dispatch."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from continua.nets import trainable
+from continua.train.optimisers import Row
+from continua.train.plan import Stage
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """A model taken apart: trained arrays, other arrays, and all that is no array."""
+
+    params: Any
+    fixed: Any
+    static: Any
+
+    @property
+    def model(self) -> Any:
+        """The model put together again."""
+        return eqx.combine(self.params, self.fixed, self.static)
+
+
+def split_model(model: Any) -> Split:
+    """Take a model apart; see `Split`."""
+    params, rest = eqx.partition(model, trainable(model))
+    fixed, static = eqx.partition(rest, eqx.is_array)
+    return Split(params, fixed, static)
+
+
+def compile_stage(
+    method: Any, stage: Stage, sampler: Any, static: Any, chunk: int, share: Callable
+) -> Callable:
+    """A jitted `run(params, state, fixed, batch, source, key, begin, count)`.
+
+    **Arguments:**
+
+    - `method`: gives `loss(model, batch, *, key)`.
+    - `stage`: its optimiser makes the steps.
+    - `sampler`, `static`: what of sampler and model is no array.
+    - `chunk`: most steps of one call; fewer need no new compilation.
+    - `share`: puts a batch onto the devices.
+
+    `begin` holds the step over all stages and in this one, `count` the steps to do;
+    `batch` is used where the stage keeps batches, `source` (the arrays of the
+    sampler) where it draws one at each step. `run` returns parameters, state, rows of
+    numbers `(chunk,)`, and the parts of the loss at the end.
+    """
+    optimiser, fresh = stage.optimiser, stage.refresh == 1
+
+    def run(params, state, fixed, batch, source, key, begin, count):
+        batch_key, loss_key = jax.random.split(key)
+
+        def batch_at(step, params):
+            if not fresh:
+                return batch
+            model = eqx.combine(params, fixed, static)
+            drawn = eqx.combine(source, sampler).sample(step, model, key=batch_key)
+            return share(drawn)
+
+        def full(params, batch, step):
+            model = eqx.combine(params, fixed, static)
+            return method.loss(model, batch, key=jax.random.fold_in(loss_key, step))
+
+        def body(i, carry):
+            params, state, rows = carry
+            step = begin[0] + i
+            data = batch_at(step, params)
+            state = optimiser.renew(state) if fresh else state
+            params, state, row = optimiser.step(
+                lambda p: full(p, data, step)[0],
+                params,
+                state,
+                step=begin[1] + i,
+                total=stage.steps,
+            )
+            rows = jax.tree.map(lambda a, x: a.at[i].set(x.astype(a.dtype)), rows, row)
+            return params, state, rows
+
+        dtype = jnp.result_type(*jax.tree.leaves(params))
+        buffer = jnp.full(chunk, jnp.nan, dtype)
+        rows = Row(buffer, buffer, buffer, jnp.zeros(chunk, int))
+        carry = (params, state, rows)
+        params, state, rows = jax.lax.fori_loop(0, count, body, carry)
+        last = begin[0] + count - 1
+        _, parts = full(params, batch_at(last, params), last)
+        return params, state, rows, parts
+
+    return jax.jit(run, donate_argnums=(0, 1))
+
+
+def sharing(data_parallel: bool) -> tuple[Callable, Callable]:
+    """How to put batches and parameters onto the devices there are.
+
+    **Arguments:**
+
+    - `data_parallel`: `False`, or one device: both are left where they are.
+
+    **Returns:** a function for batches (rows are spread over the devices, where their
+    number can be divided), and one for parameters (a copy on each device).
+    """
+    devices = jax.devices()
+    if not data_parallel or len(devices) == 1:
+        return (lambda batch: batch), (lambda tree: tree)
+    mesh = jax.sharding.Mesh(np.array(devices), ("rows",))
+    spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("rows"))
+    copied = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+
+    def share(batch):
+        def put(x):
+            even = jnp.ndim(x) > 0 and x.shape[0] % len(devices) == 0
+            return jax.lax.with_sharding_constraint(x, spread if even else copied)
+
+        arrays, rest = eqx.partition(batch, eqx.is_array)
+        return eqx.combine(jax.tree.map(put, arrays), rest)
+
+    def replicate(tree):
+        arrays, rest = eqx.partition(tree, eqx.is_array)
+        return eqx.combine(jax.device_put(arrays, copied), rest)
+
+    return share, replicate
