@@ -34,14 +34,10 @@ def test_two_dimensional_values_do_not_depend_on_the_resolution():
 
     def field(n):
         x, y = jnp.meshgrid(jnp.arange(n) / n, jnp.arange(n) / n, indexing="ij")
-        return (jnp.cos(2 * jnp.pi * (2 * x + 3 * y)) + jnp.sin(2 * jnp.pi * (x - y)))[
-            None
-        ]
+        return (jnp.cos(2 * jnp.pi * (2 * x + 3 * y)) + jnp.sin(2 * jnp.pi * (x - y)))[None]
 
     coarse, fine = conv(field(8)), conv(field(32))[:, ::4, ::4]
-    np.testing.assert_allclose(
-        coarse, fine, atol=1e-13 * float(jnp.max(jnp.abs(coarse)))
-    )
+    np.testing.assert_allclose(coarse, fine, atol=1e-13 * float(jnp.max(jnp.abs(coarse))))
 
 
 @pytest.mark.parametrize("shape", [(16,), (12, 10)])
@@ -57,9 +53,7 @@ def test_transforms_equal_the_full_fourier_transform(shape):
     kept = np.ix_(np.arange(3), *rows, np.arange(modes[-1]))
     source = np.ix_(np.arange(2), *rows, np.arange(modes[-1]))
     out[kept] = np.einsum("i...,io...->o...", spectrum[source], weight)
-    np.testing.assert_allclose(
-        conv(v), np.fft.irfftn(out, s=shape, axes=axes), atol=1e-14
-    )
+    np.testing.assert_allclose(conv(v), np.fft.irfftn(out, s=shape, axes=axes), atol=1e-14)
 
 
 def test_multipliers_of_the_derivative_differentiate():
@@ -68,9 +62,7 @@ def test_multipliers_of_the_derivative_differentiate():
     conv = eqx.tree_at(lambda c: c.weight, SpectralConv(1, 1, (6,), key=KEY), weight)
     x = jnp.arange(32) / 32
     v = jnp.sin(2 * jnp.pi * 3 * x) + jnp.cos(2 * jnp.pi * 5 * x)
-    exact = 6 * jnp.pi * jnp.cos(6 * jnp.pi * x) - 10 * jnp.pi * jnp.sin(
-        10 * jnp.pi * x
-    )
+    exact = 6 * jnp.pi * jnp.cos(6 * jnp.pi * x) - 10 * jnp.pi * jnp.sin(10 * jnp.pi * x)
     np.testing.assert_allclose(conv(v[None])[0], exact, atol=1e-11)
 
 

@@ -106,9 +106,7 @@ def test_gradients_equal_finite_differences(name):
 
     slope = sum(
         jnp.vdot(g, d)
-        for g, d in zip(
-            jax.tree.leaves(gradient), jax.tree.leaves(direction), strict=True
-        )
+        for g, d in zip(jax.tree.leaves(gradient), jax.tree.leaves(direction), strict=True)
     )
     np.testing.assert_allclose(slope, (moved(1) - moved(-1)) / (2 * step), rtol=1e-6)
 

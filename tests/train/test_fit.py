@@ -26,9 +26,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 def arrays(fitted):
-    return [
-        np.asarray(x) for x in jax.tree.leaves(eqx.filter(fitted.model, eqx.is_array))
-    ]
+    return [np.asarray(x) for x in jax.tree.leaves(eqx.filter(fitted.model, eqx.is_array))]
 
 
 def assert_equal(a, b):
@@ -92,9 +90,7 @@ def _start(folder, *flags, **environment):
 def test_a_killed_run_ends_with_the_same_bits(tmp_path):
     whole = fit(Toy(), None, key=KEY)
     for stop_at in (20, 70):  # in the minibatch stage, and between two kept batches
-        process = _start(
-            tmp_path / "run", "--slow", *(["--resume"] if stop_at > 20 else [])
-        )
+        process = _start(tmp_path / "run", "--slow", *(["--resume"] if stop_at > 20 else []))
         for line in process.stdout:
             if int(line) >= stop_at:
                 break

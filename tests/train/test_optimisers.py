@@ -65,9 +65,7 @@ def test_self_scaled_update_keeps_secant_equation_and_definiteness():
 
 def test_line_search_meets_the_strong_wolfe_conditions():
     def function(x):
-        return jax.value_and_grad(lambda z: jnp.sum(jnp.cosh(z - 3) + jnp.sin(3 * z)))(
-            x
-        )
+        return jax.value_and_grad(lambda z: jnp.sum(jnp.cosh(z - 3) + jnp.sin(3 * z)))(x)
 
     x = jnp.array([0.1, -2.0])
     value, gradient = function(x)
@@ -148,8 +146,6 @@ def test_clipping_bounds_the_gradient():
     function = lambda p: 1e3 * jnp.sum(p)  # noqa: E731
     optimiser = Adam(1.0, clip=1.0)
     params = jnp.ones(4)
-    _, state, row = optimiser.step(
-        function, params, optimiser.init(params), step=0, total=1
-    )
+    _, state, row = optimiser.step(function, params, optimiser.init(params), step=0, total=1)
     np.testing.assert_allclose(row.gradient_norm, 2e3)
     np.testing.assert_allclose(jnp.linalg.norm(state.mu), 0.1, rtol=1e-9)

@@ -32,9 +32,7 @@ class Toy:
     def loss(self, model, batch, *, key):
         x, y = batch
         fit = jnp.mean((jax.vmap(model)(x) - y) ** 2)
-        decay = 1e-6 * sum(
-            jnp.sum(p**2) for p in jax.tree.leaves(eqx.filter(model, eqx.is_array))
-        )
+        decay = 1e-6 * sum(jnp.sum(p**2) for p in jax.tree.leaves(eqx.filter(model, eqx.is_array)))
         return self.rate * fit + decay, {"fit": fit, "decay": decay}
 
 

@@ -41,13 +41,7 @@ class Cost:
     @property
     def total(self) -> float:
         """Seconds from nothing to the first solution."""
-        return (
-            self.data_generation
-            + self.compile
-            + self.training
-            + self.tuning
-            + self.inference
-        )
+        return self.data_generation + self.compile + self.training + self.tuning + self.inference
 
     @property
     def upfront(self) -> float:
@@ -69,10 +63,10 @@ _COMPILE_EVENTS = (
 )
 
 
-def _on_duration(event: str, duration: float, **_: Any) -> None:
+def _on_duration(event: str, duration_secs: float, **_: Any) -> None:
     if event in _COMPILE_EVENTS:
         now = time.perf_counter()
-        _compilations.spans.append((now - duration, now))
+        _compilations.spans.append((now - duration_secs, now))
 
 
 def _covered(spans: list[tuple[float, float]]) -> float:
@@ -117,9 +111,7 @@ def stopwatch() -> Iterator[Clock]:
         clock.compile = _covered(spans)
 
 
-def warm_seconds(
-    function: Callable[[], Any], *, repeats: int = 3, limit: float = 10.0
-) -> float:
+def warm_seconds(function: Callable[[], Any], *, repeats: int = 3, limit: float = 10.0) -> float:
     """Median seconds of a call after one warm-up call, each synchronised.
 
     **Arguments:**

@@ -31,9 +31,8 @@ def save_tree(stem: str | pathlib.Path, tree: Any) -> None:
     structure = _encode(tree, arrays, "tree")
     stem = pathlib.Path(stem)
     stem.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(
-        stem.with_suffix(".npz"), **{str(i): array for i, array in enumerate(arrays)}
-    )
+    named: dict[str, Any] = {str(i): array for i, array in enumerate(arrays)}
+    np.savez(stem.with_suffix(".npz"), **named)
     stem.with_suffix(".json").write_text(json.dumps(structure, indent=1))
 
 
@@ -75,14 +74,10 @@ def _encode(tree: Any, arrays: list[np.ndarray], where: str) -> Any:
         items = [_encode(x, arrays, f"{where}[{i}]") for i, x in enumerate(tree)]
         return {type(tree).__name__: items}
     if isinstance(tree, (dict, types.MappingProxyType)):
-        return {
-            "dict": [[k, _encode(v, arrays, f"{where}.{k}")] for k, v in tree.items()]
-        }
+        return {"dict": [[k, _encode(v, arrays, f"{where}.{k}")] for k, v in tree.items()]}
     if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
         fields = {
-            field.name: _encode(
-                getattr(tree, field.name), arrays, f"{where}.{field.name}"
-            )
+            field.name: _encode(getattr(tree, field.name), arrays, f"{where}.{field.name}")
             for field in dataclasses.fields(tree)
         }
         return {"class": _path_of(type(tree), where), "fields": fields}

@@ -107,10 +107,7 @@ class Solution:
         """
         import xarray
 
-        axes = {
-            c: np.atleast_1d(np.asarray(grid.get(c, self.grid[c])))
-            for c in self.coordinates
-        }
+        axes = {c: np.atleast_1d(np.asarray(grid.get(c, self.grid[c]))) for c in self.coordinates}
         mesh = np.meshgrid(*axes.values(), indexing="ij")
         values = self.values(*mesh)
         variables = {u: (self.coordinates, v) for u, v in zip(self.unknowns, values, strict=True)}
@@ -134,9 +131,7 @@ class Solution:
         """
         axes = [np.atleast_1d(grid.get(c, self.grid[c])) for c in self.coordinates]
         mesh = np.meshgrid(*axes, indexing="ij")
-        return error_metrics(
-            self.values(*mesh), reference.values(*mesh), self.unknowns
-        )
+        return error_metrics(self.values(*mesh), reference.values(*mesh), self.unknowns)
 
     def save(self, folder: str | pathlib.Path) -> None:
         """Write the solution into a folder: `solution.json`, `solution.npz` (what the

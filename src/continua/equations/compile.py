@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import sympy
 
@@ -10,7 +11,7 @@ from continua.equations.parse import coordinate_symbol
 Jet = tuple[str, tuple[int, ...]]  # a field and its order in each coordinate
 
 
-def jet_of(node: sympy.Expr, coordinates: tuple[str, ...]) -> Jet | None:
+def jet_of(node: Any, coordinates: tuple[str, ...]) -> Jet | None:
     """`u(t, x)` or a derivative of it as a jet; `None` for anything else."""
     if isinstance(node, sympy.core.function.AppliedUndef):
         return node.func.__name__, (0,) * len(coordinates)
@@ -18,7 +19,8 @@ def jet_of(node: sympy.Expr, coordinates: tuple[str, ...]) -> Jet | None:
         node.expr, sympy.core.function.AppliedUndef
     ):
         orders = dict.fromkeys(coordinates, 0)
-        for symbol, count in node.variable_count:
+        counts: Any = node.variable_count
+        for symbol, count in counts:
             orders[symbol.name] += int(count)
         return node.expr.func.__name__, tuple(orders.values())
     return None
@@ -78,10 +80,9 @@ def _compile(expressions: tuple, arguments: tuple) -> Callable:
 
 def fold_numbers(expression):
     """Irrational constants (`pi`, `sqrt(2)`) as floating-point numbers."""
+    nodes: Any = sympy.preorder_traversal(expression)
     constants = {
-        node
-        for node in sympy.preorder_traversal(expression)
-        if node.is_number and not node.is_Rational and not node.is_Float
+        node for node in nodes if node.is_number and not node.is_Rational and not node.is_Float
     }
     return expression.xreplace({node: sympy.Float(node.evalf(17)) for node in constants})
 

@@ -74,9 +74,7 @@ class Equation:
     def scope(self) -> Scope:
         """The names that the expressions use."""
         names = (*self.fields, *self.definitions)
-        return Scope(
-            self.coordinates, self.unknowns, self.parameters, tuple(names), self.time
-        )
+        return Scope(self.coordinates, self.unknowns, self.parameters, tuple(names), self.time)
 
     @property
     def space(self) -> tuple[str, ...]:
@@ -233,11 +231,11 @@ class _TextPrinter(sympy.printing.str.StrPrinter):
         return f"min({', '.join(map(self._print, node.args))})"
 
 
-def _sympy_text(expression: sympy.Expr) -> str:
+def _sympy_text(expression: sympy.Basic) -> str:
     return _TextPrinter().doprint(expression)
 
 
-def _substitute(expression: sympy.Expr, values: dict) -> sympy.Expr:
+def _substitute(expression: Any, values: dict) -> sympy.Expr:
     for function, body in values.items():
         expression = expression.replace(function, lambda *a, body=body: body(*a))
     return expression

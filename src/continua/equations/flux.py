@@ -53,7 +53,7 @@ def flux_form(equation) -> FluxForm:
     system = equation.first_order()
     fluxes, sources = [], []
     for expression in system.right:
-        row = [sympy.Integer(0)] * len(system.space)
+        row: list[Any] = [sympy.Integer(0)] * len(system.space)
         rest = []
         for term in sympy.Add.make_args(sympy.expand(expression, deep=False)):
             found = _term_flux(term, system)
@@ -73,8 +73,7 @@ def _term_flux(term: sympy.Expr, system) -> tuple[int, sympy.Expr] | None:
     derivatives = [
         f
         for f in factors
-        if isinstance(f, sympy.Derivative)
-        and any(s.name in system.space for s in f.variables)
+        if isinstance(f, sympy.Derivative) and any(s.name in system.space for s in f.variables)
     ]
     if len(derivatives) != 1:
         return None
@@ -99,7 +98,7 @@ def _term_flux(term: sympy.Expr, system) -> tuple[int, sympy.Expr] | None:
     return None
 
 
-def _lowered(derivative: sympy.Derivative, symbol: sympy.Symbol) -> sympy.Expr:
+def _lowered(derivative: Any, symbol: sympy.Symbol) -> Any:
     counts = [(s, int(n) - (s == symbol)) for s, n in derivative.variable_count]
     counts = [(s, n) for s, n in counts if n]
     return sympy.Derivative(derivative.expr, *counts) if counts else derivative.expr

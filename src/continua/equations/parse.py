@@ -13,6 +13,7 @@ differentiate any expression, `lap(v)` sums the second space derivatives.
 
 import dataclasses
 import re
+from typing import NoReturn
 
 import sympy
 
@@ -112,9 +113,7 @@ def split_derivative(name: str, scope: Scope) -> tuple[str, tuple[str, ...]] | N
     return None
 
 
-def _split_letters(
-    suffix: str, coordinates: tuple[str, ...]
-) -> tuple[str, ...] | None:
+def _split_letters(suffix: str, coordinates: tuple[str, ...]) -> tuple[str, ...] | None:
     if not suffix:
         return ()
     for coordinate in sorted(coordinates, key=len, reverse=True):
@@ -165,7 +164,7 @@ class _Parser:
     def token(self) -> _Token:
         return self.tokens[self.position]
 
-    def fail(self, cause: str, fix: str = "", token: _Token | None = None):
+    def fail(self, cause: str, fix: str = "", token: _Token | None = None) -> NoReturn:
         token = token or self.token
         raise InputError(
             f"{cause} at column {token.column} of '{self.text}'",
@@ -319,10 +318,7 @@ class _Parser:
         if not self.scope.space:
             self.fail("lap needs a space coordinate", token=token)
         return sympy.Add(
-            *(
-                sympy.Derivative(arguments[0], (coordinate_symbol(c), 2))
-                for c in self.scope.space
-            )
+            *(sympy.Derivative(arguments[0], (coordinate_symbol(c), 2)) for c in self.scope.space)
         )
 
 
@@ -356,9 +352,7 @@ def parse_expression(text: str, scope: Scope, *, where: str) -> sympy.Expr:
     **Raises:** `InputError` with place, cause and fix for text outside the grammar.
     """
     if not isinstance(text, str):
-        raise InputError(
-            f"got {type(text).__name__}, expected an expression as text", where=where
-        )
+        raise InputError(f"got {type(text).__name__}, expected an expression as text", where=where)
     parser = _Parser(text, scope, where)
     value = parser.sum()
     if parser.token.kind != "end":
@@ -385,6 +379,4 @@ def parse_equation(text: str, scope: Scope, *, where: str) -> sympy.Expr:
             raise InputError(f"the {name} side of '{text}' is empty", where=where)
     # The right side is parsed in place, so that columns refer to the whole text.
     padded = " " * (len(left) + 1) + right
-    return parse_expression(left, scope, where=where) - parse_expression(
-        padded, scope, where=where
-    )
+    return parse_expression(left, scope, where=where) - parse_expression(padded, scope, where=where)

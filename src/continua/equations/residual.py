@@ -39,13 +39,11 @@ def residual(
     expressions, orders, unknown_jets = _compiled(equation)
 
     def at_point(point):
-        rows = differentiate(net, point, orders) if orders else None
+        rows = differentiate(net, point, orders)
         return [rows[orders.index(o), equation.unknowns.index(u)] for u, o in unknown_jets]
 
     jets = jax.vmap(at_point)(points) if unknown_jets else []
-    fields = [
-        equation.fields[name](points) for name, _ in equation.jets if name in equation.fields
-    ]
+    fields = [equation.fields[name](points) for name, _ in equation.jets if name in equation.fields]
     values = expressions(
         *(points[:, i] for i in range(points.shape[1])),
         *(parameters[p] for p in equation.parameters),

@@ -33,15 +33,14 @@ class Semidiscrete:
 
     system: Any
     space: Any
+    _stages: Any = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
         object.__setattr__(self, "_stages", _stages(self.system))
 
     def __call__(self, t, y, parameters: Mapping[str, Any]):
         coordinates = node_coordinates(self.system, self.space, t)
-        values = {
-            jet: self._value(jet, y, coordinates) for jet in self._stages.jets
-        }
+        values = {jet: self._value(jet, y, coordinates) for jet in self._stages.jets}
         arguments = [*coordinates.values(), *(parameters[p] for p in self.system.parameters)]
         inner: list[Any] = []
         for function, axes in self._stages.fluxes:
@@ -75,16 +74,12 @@ def semidiscrete(equation, space) -> Callable:
 
 def space_orders(system, orders: tuple[int, ...]) -> tuple[int, ...]:
     """The orders of a jet in the space coordinates alone."""
-    return tuple(
-        n for c, n in zip(system.coordinates, orders, strict=True) if c != system.time
-    )
+    return tuple(n for c, n in zip(system.coordinates, orders, strict=True) if c != system.time)
 
 
 def node_coordinates(system, space, t) -> dict[str, Any]:
     """Every coordinate at the nodes of a space, in the equation's order."""
-    return {
-        c: t if c == system.time else space.points[c] for c in system.coordinates
-    }
+    return {c: t if c == system.time else space.points[c] for c in system.coordinates}
 
 
 def field_values(field, coordinates: Mapping[str, Any]):
@@ -107,7 +102,7 @@ def _stages(system) -> _Stages:
     fluxes: list[tuple[sympy.Expr, tuple[int, ...]]] = []
     symbols: dict = {}
 
-    def pull(node):
+    def pull(node: Any) -> Any:
         if jet_of(node, coordinates) is not None or not node.args:
             return node
         node = node.func(*map(pull, node.args)) if not isinstance(node, sympy.Derivative) else node
@@ -116,7 +111,8 @@ def _stages(system) -> _Stages:
         body = pull(node.expr)
         key = (body, node.variable_count)
         if key not in symbols:
-            counts = {s.name: int(n) for s, n in node.variable_count}
+            counted: Any = node.variable_count
+            counts = {s.name: int(n) for s, n in counted}
             axes = tuple(counts.get(c, 0) for c in system.space)
             symbols[key] = sympy.Dummy(f"flux{len(fluxes)}", real=True)
             fluxes.append((body, axes))
@@ -139,8 +135,6 @@ def _stages(system) -> _Stages:
 
     return _Stages(
         tuple(jets),
-        tuple(
-            (function([body], inner[:i]), axes) for i, (body, axes) in enumerate(fluxes)
-        ),
+        tuple((function([body], inner[:i]), axes) for i, (body, axes) in enumerate(fluxes)),
         function(right, inner),
     )

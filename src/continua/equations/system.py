@@ -1,6 +1,7 @@
 """An equation in time as a first-order system `dy/dt = F(t, x, y, y_x, ...)`."""
 
 import dataclasses
+from typing import Any
 
 import sympy
 
@@ -117,7 +118,7 @@ def _solve_highest(equation, orders: dict[str, int]) -> dict[str, sympy.Expr]:
     return dict(zip(orders, solution, strict=True))
 
 
-def _pull_out_time(expression: sympy.Expr, equation) -> sympy.Expr:
+def _pull_out_time(expression: Any, equation) -> Any:
     """`d(u^2/2, t)` and the like carried out, space derivatives left as they are."""
     time = sympy.Symbol(equation.time, real=True)
     return expression.replace(

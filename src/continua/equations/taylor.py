@@ -80,12 +80,16 @@ def _recipe(alpha: tuple[int, ...]) -> list[tuple[tuple[int, ...], float]]:
         return [(unit, float(math.factorial(degree)))]
     # c_m(v) = sum_{|b| = m} v^b / b! d^b f: invert this over the lattice |v| = m.
     lattice = [
-        b
-        for b in itertools.product(range(degree + 1), repeat=len(axes))
-        if sum(b) == degree
+        b for b in itertools.product(range(degree + 1), repeat=len(axes)) if sum(b) == degree
     ]
     matrix = np.array(
-        [[math.prod(v**b / math.factorial(b) for v, b in zip(d, beta, strict=True)) for beta in lattice] for d in lattice]
+        [
+            [
+                math.prod(v**b / math.factorial(b) for v, b in zip(d, beta, strict=True))
+                for beta in lattice
+            ]
+            for d in lattice
+        ]
     )
     wanted = lattice.index(tuple(alpha[i] for i in axes))
     row = np.linalg.inv(matrix)[wanted]
@@ -149,9 +153,7 @@ def propagate(function: Callable, stack, degrees: tuple[int, ...]):
     closed = jax.make_jaxpr(function)(stack[0])
     if len(closed.jaxpr.outvars) != 1:
         raise rules.NotAnalytic("the function must return one array")
-    (out,) = _evaluate(
-        closed.jaxpr, closed.consts, [rules.Series(stack, degrees)], degrees
-    )
+    (out,) = _evaluate(closed.jaxpr, closed.consts, [rules.Series(stack, degrees)], degrees)
     if isinstance(out, rules.Series):
         return out.rows
     zeros = jnp.zeros((sum(degrees), *jnp.shape(out)), jnp.result_type(out))

@@ -57,12 +57,13 @@ def apply(primitive, inputs: list, params: dict) -> Any:
 
 
 _STEPWISE = frozenset(
-    "eq ne lt le gt ge sign floor ceil round is_finite stop_gradient and or not".split()
+    {"eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not", "sign", "floor", "ceil", "round"}
+    | {"is_finite", "stop_gradient"}
 )
 _LINEAR = frozenset(
-    "neg reshape broadcast_in_dim transpose squeeze expand_dims reduce_sum slice rev "
-    "convert_element_type copy copy_p concatenate real imag cumsum "
-    "dynamic_slice gather pad split reduce_precision".split()
+    {"neg", "reshape", "broadcast_in_dim", "transpose", "squeeze", "expand_dims", "reduce_sum"}
+    | {"slice", "dynamic_slice", "rev", "concatenate", "gather", "pad", "split", "cumsum"}
+    | {"convert_element_type", "reduce_precision", "copy", "copy_p", "real", "imag"}
 )
 
 
@@ -128,9 +129,7 @@ def _dot(primitive, inputs, params):
     bind = functools.partial(primitive.bind, **params)
     lines = []
     for x, y in zip(a.lines(), b.lines(), strict=True):
-        lines.append(
-            [sum(bind(x[i], y[k - i]) for i in range(k + 1)) for k in range(len(x))]
-        )
+        lines.append([sum(bind(x[i], y[k - i]) for i in range(k + 1)) for k in range(len(x))])
     return _join(bind(a.value, b.value), lines, a.degrees)
 
 
@@ -153,8 +152,8 @@ def _div(primitive, inputs, params):
 
 def _tanh(u: list) -> list:
     """`y' = (1 - y^2) u'`."""
-    y = [jnp.tanh(u[0])]
-    w = [1 - y[0] * y[0]]  # series of 1 - y^2
+    y: list = [jnp.tanh(u[0])]
+    w: list = [1 - y[0] * y[0]]  # series of 1 - y^2
     for k in range(1, len(u)):
         y.append(sum(j * u[j] * w[k - j] for j in range(1, k + 1)) * (1.0 / k))
         w.append(-sum(y[i] * y[k - i] for i in range(k + 1)))
@@ -163,7 +162,7 @@ def _tanh(u: list) -> list:
 
 def _exp(u: list) -> list:
     """`y' = y u'`."""
-    y = [jnp.exp(u[0])]
+    y: list = [jnp.exp(u[0])]
     for k in range(1, len(u)):
         y.append(sum(j * u[j] * y[k - j] for j in range(1, k + 1)) * (1.0 / k))
     return y
@@ -175,7 +174,7 @@ def _expm1(u: list) -> list:
 
 def _log(u: list) -> list:
     """`u y' = u'`."""
-    y = [jnp.log(u[0])]
+    y: list = [jnp.log(u[0])]
     for k in range(1, len(u)):
         tail = sum(j * y[j] * u[k - j] for j in range(1, k)) * (1.0 / k)
         y.append((u[k] - tail) / u[0])
@@ -188,7 +187,8 @@ def _log1p(u: list) -> list:
 
 def _sin_cos(u: list) -> tuple[list, list]:
     """`s' = c u'`, `c' = -s u'`."""
-    s, c = [jnp.sin(u[0])], [jnp.cos(u[0])]
+    s: list = [jnp.sin(u[0])]
+    c: list = [jnp.cos(u[0])]
     for k in range(1, len(u)):
         s_k = sum(j * u[j] * c[k - j] for j in range(1, k + 1)) * (1.0 / k)
         c.append(-sum(j * u[j] * s[k - j] for j in range(1, k + 1)) * (1.0 / k))
@@ -216,9 +216,7 @@ def _power(u: list, exponent: float) -> list:
     """`u y' = p y u'`."""
     y = [u[0] ** exponent]
     for k in range(1, len(u)):
-        total = sum(
-            (exponent * j - (k - j)) * u[j] * y[k - j] for j in range(1, k + 1)
-        )
+        total = sum((exponent * j - (k - j)) * u[j] * y[k - j] for j in range(1, k + 1))
         y.append(total * (1.0 / k) / u[0])
     return y
 
@@ -241,7 +239,9 @@ def _erf(u: list) -> list:
 def _atan(u: list) -> list:
     """`y' = u' / (1 + u^2)`."""
     square = _product(u, u)
-    slope = _divide([jnp.ones_like(u[0]), *(jnp.zeros_like(u[0]),) * (len(u) - 1)], [1 + square[0], *square[1:]])
+    slope = _divide(
+        [jnp.ones_like(u[0]), *(jnp.zeros_like(u[0]),) * (len(u) - 1)], [1 + square[0], *square[1:]]
+    )
     return _primitive_of(slope, u, jnp.arctan(u[0]))
 
 

@@ -72,7 +72,18 @@ class AbstractDirectMethod(AbstractMethod):
 
 
 class AbstractLearnedMethod(AbstractMethod):
-    """A method that learns: `train.fit` does everything between these four calls."""
+    """A method that learns: `train.fit` does everything between these calls.
+
+    Subclasses state `amortised`: whether one training serves every problem of a family,
+    or is to be done anew for each.
+    """
+
+    amortised: ClassVar[bool]
+
+    @abc.abstractmethod
+    def generate(self, problem) -> None:
+        """Make the training data, where there are any: called once before `init`, and
+        timed by the library as data generation."""
 
     @abc.abstractmethod
     def init(self, problem, *, key) -> Any:

@@ -40,6 +40,4 @@ def count_parameters(model: Any) -> int:
 
     - `model`: any tree; arrays inside `Fixed` do not count.
     """
-    return sum(
-        leaf.size for leaf in jax.tree.leaves(eqx.filter(model, trainable(model)))
-    )
+    return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(model, trainable(model))))

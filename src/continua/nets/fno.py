@@ -56,12 +56,8 @@ class FNO(eqx.Module):
         first, a, b, *keys = jax.random.split(key, 3 + 2 * depth)
         axes = len(modes)
         self.lift = Linear(in_size + axes * coordinates, width, uniform=True, key=first)
-        self.spectral = tuple(
-            SpectralConv(width, width, modes, key=k) for k in keys[:depth]
-        )
-        self.pointwise = tuple(
-            Linear(width, width, uniform=True, key=k) for k in keys[depth:]
-        )
+        self.spectral = tuple(SpectralConv(width, width, modes, key=k) for k in keys[:depth])
+        self.pointwise = tuple(Linear(width, width, uniform=True, key=k) for k in keys[depth:])
         self.projections = (
             Linear(width, projection, uniform=True, key=a),
             Linear(projection, out_size, uniform=True, key=b),
@@ -76,14 +72,10 @@ class FNO(eqx.Module):
             a = jnp.concatenate([a, grid_coordinates(shape, a.dtype)])
         v = self.lift(a)
         if any(self.padding):
-            extra = [
-                (0, round(f * n)) for f, n in zip(self.padding, shape, strict=True)
-            ]
+            extra = [(0, round(f * n)) for f, n in zip(self.padding, shape, strict=True)]
             v = jnp.pad(v, [(0, 0), *extra])
         last = len(self.spectral) - 1
-        for i, (kernel, local) in enumerate(
-            zip(self.spectral, self.pointwise, strict=True)
-        ):
+        for i, (kernel, local) in enumerate(zip(self.spectral, self.pointwise, strict=True)):
             v = kernel(v) + local(v)
             v = self.activation(v) if i < last else v
         if any(self.padding):

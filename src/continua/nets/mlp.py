@@ -46,8 +46,7 @@ class MLP(eqx.Module):
         sizes = [in_size, *(width,) * depth, out_size]
         keys = jax.random.split(key, depth + 1)
         self.layers = tuple(
-            _layer(a, b, factorised, k)
-            for a, b, k in zip(sizes[:-1], sizes[1:], keys, strict=True)
+            _layer(a, b, factorised, k) for a, b, k in zip(sizes[:-1], sizes[1:], keys, strict=True)
         )
         self.activation = activation
 
@@ -89,8 +88,7 @@ class ModifiedMLP(eqx.Module):
             _layer(in_size, width, factorised, v),
         )
         self.layers = tuple(
-            _layer(a, b, factorised, k)
-            for a, b, k in zip(sizes[:-1], sizes[1:], keys, strict=True)
+            _layer(a, b, factorised, k) for a, b, k in zip(sizes[:-1], sizes[1:], keys, strict=True)
         )
         self.activation = activation
 
@@ -157,10 +155,7 @@ class PirateNet(eqx.Module):
         )
         self.blocks = tuple(
             _PirateBlock(
-                tuple(
-                    _layer(width, width, factorised, k)
-                    for k in jax.random.split(block, 3)
-                ),
+                tuple(_layer(width, width, factorised, k) for k in jax.random.split(block, 3)),
                 jnp.zeros(()),
             )
             for block in keys

@@ -132,6 +132,4 @@ def _multiply(spectrum, weight):
     rule = "pi...,io...->po..."
     by_real = jnp.einsum(rule, pair, real)
     by_imaginary = jnp.einsum(rule, pair, imaginary)
-    return jnp.stack(
-        [by_real[0] - by_imaginary[1], by_real[1] + by_imaginary[0]], axis=-1
-    )
+    return jnp.stack([by_real[0] - by_imaginary[1], by_real[1] + by_imaginary[0]], axis=-1)

@@ -13,9 +13,7 @@ from continua.core.serialise import load_tree, save_tree
 _FILES = ("state.json", "state.npz")
 
 
-def save_checkpoint(
-    folder: pathlib.Path, step: int, tree: Any, *, keep: int = 2
-) -> None:
+def save_checkpoint(folder: pathlib.Path, step: int, tree: Any, *, keep: int = 2) -> None:
     """Write `folder/STEP`, and drop all but the newest ones.
 
     The files are written into a folder beside it, which is renamed when they are on

@@ -360,9 +360,7 @@ class _Run:
                 self.batch = self.draw()
         if tree["result"].code == ResultCode.diverged:
             self.result, self.stage = tree["result"], len(self.training.stages)
-        trees = {
-            name: _refill(tree, leaves[name]) for name, tree in self.arrays().items()
-        }
+        trees = {name: _refill(tree, leaves[name]) for name, tree in self.arrays().items()}
         self.split = Split(trees["params"], trees["fixed"], self.split.static)
         self.state, self.batch = trees["state"], trees["batch"]
         self.good, self.best = trees["good"], trees["best"]

@@ -79,14 +79,10 @@ class _AbstractFirstOrder(AbstractOptimiser):
         if self.clip is not None:
             scale = jnp.minimum(1.0, self.clip / (norm + 1e-12))
             gradient = jax.tree.map(lambda g: g * scale, gradient)
-        rate = jnp.asarray(
-            self.learning_rate * self.schedule.factor(step, total), loss.dtype
-        )
+        rate = jnp.asarray(self.learning_rate * self.schedule.factor(step, total), loss.dtype)
         with jax.numpy_dtype_promotion("standard"):  # optax mixes counts and floats
             direction, state = self.transformation().update(gradient, state, params)
-        params = jax.tree.map(
-            lambda p, d: p - (rate * d).astype(p.dtype), params, direction
-        )
+        params = jax.tree.map(lambda p, d: p - (rate * d).astype(p.dtype), params, direction)
         return params, state, Row(loss, norm, rate, jnp.ones((), int))
 
     def renew(self, state):

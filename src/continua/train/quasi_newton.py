@@ -143,9 +143,7 @@ class _AbstractDense(AbstractOptimiser):
         first = jnp.where(fresh, jnp.minimum(1.0, 1.0 / norm), 1.0)
         # Without a descent direction the search ends at once.
         direction = jnp.where(state.stalled, 0.0, direction)
-        found = strong_wolfe(
-            function, flat, direction, value, gradient, first, limit=self.limit
-        )
+        found = strong_wolfe(function, flat, direction, value, gradient, first, limit=self.limit)
         state = state._replace(
             inverse=jax.lax.cond(lost, _identity, lambda h: h, state.inverse),
             fresh=fresh,

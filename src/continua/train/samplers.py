@@ -13,9 +13,7 @@ class AbstractSampler(eqx.Module):
     """A source of batches without a state of its own."""
 
     @abc.abstractmethod
-    def sample(
-        self, step: Int[Array, ""] | int, model: Any, *, key: Key[Array, ""]
-    ) -> Any:
+    def sample(self, step: Int[Array, ""] | int, model: Any, *, key: Key[Array, ""]) -> Any:
         """The batch of one step.
 
         **Arguments:**

@@ -11,9 +11,7 @@ class AbstractSchedule(abc.ABC):
     """A factor for the learning rate."""
 
     @abc.abstractmethod
-    def factor(
-        self, step: Int[Array, ""] | int, total: int
-    ) -> Float[Array, ""] | float:
+    def factor(self, step: Int[Array, ""] | int, total: int) -> Float[Array, ""] | float:
         """The factor at `step` of `total`."""
 
 

@@ -86,8 +86,7 @@ def _outer(gradient, axis: int):
 
 def _accumulate(gradient, factors, b2):
     return tuple(
-        b2 * f + (1 - b2) * _outer(gradient, i) if f.size else f
-        for i, f in enumerate(factors)
+        b2 * f + (1 - b2) * _outer(gradient, i) if f.size else f for i, f in enumerate(factors)
     )
 
 

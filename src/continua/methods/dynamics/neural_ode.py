@@ -94,6 +94,7 @@ class NeuralODE(AbstractLearnedMethod):
 
     kind: ClassVar[str] = "learned"
     reference: ClassVar[str] = "chen2018neural"
+    amortised: ClassVar[bool] = False
 
     def supports(self, problem) -> Support:
         if not isinstance(problem, SeriesProblem):
@@ -108,6 +109,9 @@ class NeuralODE(AbstractLearnedMethod):
                 False, "every measured variable must be a state of the equation"
             )
         return YES
+
+    def generate(self, problem) -> None:
+        """A neural ODE needs no data but the series of the problem."""
 
     def init(self, problem, *, key) -> Dynamics:
         states = states_of(problem)

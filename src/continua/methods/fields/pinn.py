@@ -144,6 +144,7 @@ class PINN(AbstractLearnedMethod):
 
     kind: ClassVar[str] = "learned"
     reference: ClassVar[str] = "raissi2019pinn"
+    amortised: ClassVar[bool] = False
 
     def supports(self, problem) -> Support:
         if not isinstance(problem, EquationProblem):
@@ -153,6 +154,9 @@ class PINN(AbstractLearnedMethod):
                 False, "a PINN needs known fields as formulas, not as samples"
             )
         return YES
+
+    def generate(self, problem) -> None:
+        """A PINN needs no data but those of the problem."""
 
     def init(self, problem, *, key) -> Field:
         form = form_of(problem, self.harmonics)

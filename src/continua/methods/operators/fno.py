@@ -64,6 +64,7 @@ class FNO(AbstractLearnedMethod):
 
     kind: ClassVar[str] = "learned"
     reference: ClassVar[str] = "li2021fourier"
+    amortised: ClassVar[bool] = True
 
     def supports(self, problem) -> Support:
         if isinstance(problem, FamilyProblem):
@@ -78,6 +79,10 @@ class FNO(AbstractLearnedMethod):
         if problem.unknown_parameters:
             return Support(False, "FNO cannot recover unknown parameters")
         return YES
+
+    def generate(self, problem) -> None:
+        """Solve the family's equation for its training functions."""
+        family_of(problem).data()
 
     def init(self, problem, *, key) -> Operator:
         family = family_of(problem)

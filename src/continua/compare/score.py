@@ -1,0 +1,203 @@
+"""What is measured of a solution, for each kind of problem."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from continua.core.errors import InputError
+from continua.core.solution import Solution
+from continua.methods import best_classical
+from continua.solve import solve
+
+def main_metric(problem: Any) -> str:
+    """The name of the error that methods are compared by.
+
+    **Arguments:**
+
+    - `problem`: of any kind.
+    """
+    if problem.kind == "series":
+        return "rmse_held_out"
+    unknown = problem.kind == "equation" and problem.unknown_parameters
+    return "data_misfit" if unknown else "relative_l2"
+
+
+def score(solution: Solution, problem: Any, reference: Any = None) -> dict[str, float]:
+    """Errors of a solution by name.
+
+    For an equation `|u - u_ref| / |u_ref|` and more (`Solution.error`) on the problem's
+    grid, and the misfit of its data where it has any; for series the root mean square
+    error on what was held out; for a family the mean relative error over its test
+    functions.
+
+    **Arguments:**
+
+    - `solution`, `problem`: what is measured.
+    - `reference`: of an equation; `None` measures against data alone.
+    """
+    if problem.kind == "series":
+        return _series_errors(solution, problem)
+    if problem.kind == "family":
+        return _family_errors(solution, problem)
+    errors: dict[str, float] = {}
+    if reference is not None:
+        errors |= {**solution.error(reference), "reference_error": float(reference.error)}
+    if problem.data is not None:
+        errors |= _data_misfit(solution, problem)
+    return errors
+
+
+def _data_misfit(solution: Solution, problem) -> dict[str, float]:
+    """Root mean square misfit of the measurements, over the spread of each unknown."""
+    points, values = np.asarray(problem.data.points, float), np.asarray(problem.data.values, float)
+    gap = solution.values(*points.T).T - values
+    spread = np.nanstd(values, axis=0)
+    relative = gap / np.where(spread > 0, spread, 1.0)
+    there = np.isfinite(values)
+    return {"data_misfit": _finite(np.sqrt(np.mean(relative[there] ** 2)))}
+
+
+def _series_errors(solution: Solution, problem) -> dict[str, float]:
+    errors: dict[str, float] = {}
+    parts = {"held_out": problem.held_out(), "training": problem.training()}
+    for part, series in parts.items():
+        gaps, sizes = [], []
+        for number, one in enumerate(series):
+            if not len(one.t):
+                continue
+            several = len(solution.coordinates) > 1
+            where = (np.full(len(one.t), float(number)), one.t) if several else (one.t,)
+            gaps.append(solution.values(*where).T - one.y)
+            sizes.append(one.y - np.nanmean(one.y, axis=0))
+        if not gaps:
+            continue
+        gap, size = np.concatenate(gaps), np.concatenate(sizes)
+        there = np.isfinite(size)
+        errors[f"rmse_{part}"] = _finite(np.sqrt(np.mean(gap[there] ** 2)))
+        spread = np.sqrt(np.nanmean(size**2, axis=0))
+        relative = gap / np.where(spread > 0, spread, 1.0)
+        errors[f"normalised_rmse_{part}"] = _finite(np.sqrt(np.mean(relative[there] ** 2)))
+        for i, name in enumerate(problem.variables):
+            column = there[:, i]
+            if column.any():
+                errors[f"rmse_{part}_{name}"] = _finite(np.sqrt(np.mean(gap[column, i] ** 2)))
+    return errors
+
+
+def _finite(value: Any) -> float:
+    return float(value) if np.isfinite(value) else float("inf")
+
+
+def _family_errors(solution: Solution, problem) -> dict[str, float]:
+    _, exact = problem.data().test
+    exact = np.asarray(exact, float)
+    mesh = np.meshgrid(*(solution.grid[c] for c in solution.coordinates), indexing="ij")
+    predicted = np.moveaxis(solution.values(*mesh), 0, 1)
+    axes = tuple(range(1, exact.ndim))
+    gap = np.sqrt(((predicted - exact) ** 2).sum(axis=axes))
+    errors = gap / np.sqrt((exact**2).sum(axis=axes))
+    return {
+        "relative_l2": float(errors.mean()),
+        "relative_l2_worst": float(errors.max()),
+        "relative_l2_median": float(np.median(errors)),
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class RefinedReference:
+    """A classical solution as the reference, its error estimated by a coarser one.
+
+    **Arguments:**
+
+    - `solution`: the finest one.
+    - `error`: relative L2 difference to the one before it.
+    - `evidence`: how it was found, in words.
+    """
+
+    solution: Solution
+    error: float
+    evidence: str
+
+    def values(self, *coordinates) -> np.ndarray:
+        """As `Solution.values`."""
+        return self.solution.values(*coordinates)
+
+    def __call__(self, *coordinates) -> np.ndarray:
+        return self.solution(*coordinates)
+
+
+def reference_for(problem: Any) -> Any:
+    """The problem's reference, or one from the dearest rungs of a classical method.
+
+    **Arguments:**
+
+    - `problem`: of any kind.
+
+    **Returns:** a reference with `error` and `evidence`; `None` where there is nothing to
+    solve without data (series, families, unknown parameters).
+
+    **Raises:** `InputError` where the classical method fails.
+    """
+    if problem.kind != "equation" or problem.unknown_parameters:
+        return None
+    if problem.reference is not None:
+        return problem.reference
+    method = best_classical(problem)
+    if method is None:
+        return None
+    # The dearest rung is the reference, the one before it tells how far it can be off.
+    rungs = method.ladder(problem)[-2:]
+    found = [solve(problem, rung) for rung in rungs]
+    if not all(s.result.ok for s in found):
+        raise InputError(
+            f"the reference solution failed: {found[-1].result}",
+            where=f"problem '{problem.name}'",
+            fix="give the problem a reference, or make it easier",
+        )
+    error = max(found[0].error(found[1])["relative_l2"], 1e-15)
+    evidence = (
+        f"{method.name} with {rungs[1]!r}; the next cheaper rung differs by {error:.1e} "
+        "(relative L2)"
+    )
+    return RefinedReference(found[-1], error, evidence)
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredReference:
+    """Values of a reference on one grid, for processes that need no others.
+
+    **Arguments:**
+
+    - `stored`: `(c, *shape)` on the problem's evaluation grid.
+    - `error`, `evidence`: as of the reference that they come from.
+    """
+
+    stored: np.ndarray
+    error: float
+    evidence: str
+
+    def values(self, *coordinates) -> np.ndarray:
+        """The stored values.
+
+        **Raises:** `InputError` for points on any other grid.
+        """
+        shape = np.broadcast_shapes(*(np.shape(c) for c in coordinates))
+        if shape != self.stored.shape[1:]:
+            raise InputError("the stored reference has values on the problem's grid alone")
+        return self.stored
+
+
+def stored_reference(problem: Any) -> StoredReference | None:
+    """The reference of a problem, evaluated once on its grid; `None` where it has none.
+
+    **Arguments:**
+
+    - `problem`: of any kind.
+    """
+    reference = reference_for(problem)
+    if reference is None:
+        return None
+    mesh = np.meshgrid(*problem.evaluation_grid().values(), indexing="ij")
+    values = np.asarray(reference.values(*mesh), float)
+    return StoredReference(values, float(reference.error), str(reference.evidence))

@@ -1,0 +1,1 @@
+"""Core: errors, results, costs, precision, solutions, files and citations."""

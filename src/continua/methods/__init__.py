@@ -1,0 +1,65 @@
+"""Methods: how a problem is solved, classical, learned or trivial."""
+
+from continua.core.errors import InputError, suggest
+from continua.methods.classical.choose import best_classical
+from continua.methods.classical.finite_differences import FiniteDifferences
+from continua.methods.classical.implicit import ImplicitRungeKutta
+from continua.methods.classical.parameter_fit import ParameterFit
+from continua.methods.classical.runge_kutta import RK4, RungeKutta
+from continua.methods.classical.spectral import Spectral
+from continua.methods.classical.trivial import Mean, Persistence
+from continua.methods.dynamics import NeuralODE, SINDy
+from continua.methods.fields import PINN
+from continua.methods.operators import FNO
+
+METHODS = {
+    cls.__name__: cls
+    for cls in (
+        Spectral,
+        FiniteDifferences,
+        RungeKutta,
+        RK4,
+        ImplicitRungeKutta,
+        ParameterFit,
+        PINN,
+        FNO,
+        NeuralODE,
+        SINDy,
+        Mean,
+        Persistence,
+    )
+}
+
+
+def get_method(name: str) -> type:
+    """The class of a registered method.
+
+    **Arguments:**
+
+    - `name`: as in `METHODS`; upper and lower case are the same.
+
+    **Raises:** `InputError` for an unknown name.
+    """
+    for known, cls in METHODS.items():
+        if known.lower() == name.lower():
+            return cls
+    raise InputError(f"unknown method '{name}'", where="method", fix=suggest(name, METHODS))
+
+
+__all__ = [
+    "FNO",
+    "METHODS",
+    "PINN",
+    "RK4",
+    "FiniteDifferences",
+    "ImplicitRungeKutta",
+    "Mean",
+    "NeuralODE",
+    "ParameterFit",
+    "Persistence",
+    "RungeKutta",
+    "SINDy",
+    "Spectral",
+    "best_classical",
+    "get_method",
+]
