@@ -1,0 +1,91 @@
+"""Explicit Runge-Kutta methods as coefficient data."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Tableau:
+    r"""Coefficients of an explicit Runge-Kutta method.
+
+        k_i = f(t + c_i h, y + h sum_j a_ij k_j),  y_new = y + h sum_i b_i k_i
+
+    **Arguments:**
+
+    - `a`: rows of `a_ij` below the diagonal, the first of them empty.
+    - `b`: weights, one a stage.
+    - `c`: nodes, one a stage.
+    - `order`: of `b`.
+    - `error`: `b - b_embedded`, so that `h sum_i error_i k_i` estimates the error;
+      `None` where the method has no embedded one.
+    - `embedded_order`: of the embedded weights.
+    """
+
+    a: tuple[tuple[float, ...], ...]
+    b: tuple[float, ...]
+    c: tuple[float, ...]
+    order: int
+    error: tuple[float, ...] | None = None
+    embedded_order: int = 0
+
+    @property
+    def stages(self) -> int:
+        """How many stages there are."""
+        return len(self.b)
+
+    @property
+    def first_same_as_last(self) -> bool:
+        """Whether the last stage is the first one of the next step."""
+        return self.b[-1] == 0 and self.a[-1] == self.b[:-1] and self.c[-1] == 1
+
+
+EULER = Tableau(a=((),), b=(1.0,), c=(0.0,), order=1)
+
+HEUN = Tableau(
+    a=((), (1.0,)),
+    b=(1 / 2, 1 / 2),
+    c=(0.0, 1.0),
+    order=2,
+    error=(-1 / 2, 1 / 2),
+    embedded_order=1,
+)
+
+RK4 = Tableau(
+    a=((), (1 / 2,), (0.0, 1 / 2), (0.0, 0.0, 1.0)),
+    b=(1 / 6, 1 / 3, 1 / 3, 1 / 6),
+    c=(0.0, 1 / 2, 1 / 2, 1.0),
+    order=4,
+)
+
+BOSH3 = Tableau(
+    a=((), (1 / 2,), (0.0, 3 / 4), (2 / 9, 1 / 3, 4 / 9)),
+    b=(2 / 9, 1 / 3, 4 / 9, 0.0),
+    c=(0.0, 1 / 2, 3 / 4, 1.0),
+    order=3,
+    error=(2 / 9 - 7 / 24, 1 / 3 - 1 / 4, 4 / 9 - 1 / 3, -1 / 8),
+    embedded_order=2,
+)
+
+DOPRI5 = Tableau(
+    a=(
+        (),
+        (1 / 5,),
+        (3 / 40, 9 / 40),
+        (44 / 45, -56 / 15, 32 / 9),
+        (19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729),
+        (9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656),
+        (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),
+    ),
+    b=(35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84, 0.0),
+    c=(0.0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0),
+    order=5,
+    error=(
+        71 / 57600,
+        0.0,
+        -71 / 16695,
+        71 / 1920,
+        -17253 / 339200,
+        22 / 525,
+        -1 / 40,
+    ),
+    embedded_order=4,
+)

@@ -1,0 +1,95 @@
+"""The problem of a known equation: domain, conditions, and data where there are any."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from continua.equations import Equation
+from continua.problems.checks import check_equation_problem
+from continua.problems.conditions import Measurements, Unknown, Walls
+from continua.problems.problem import AbstractProblem
+
+TIMES = {True: 51, False: 201}  # evaluation times with space, and without
+NODES = {0: 128, 1: 128, 2: 64}  # evaluation nodes an axis, by the number of space axes
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class EquationProblem(AbstractProblem):
+    """An equation on a box with everything that makes its solution one.
+
+    **Arguments:**
+
+    - `name`, `title`: a short name and a line for people.
+    - `equation`: an `Equation`.
+    - `domain`: `(low, high)` for each coordinate.
+    - `parameters`: values of known parameters.
+    - `unknown_parameters`: an `Unknown` for each that is to be found from `data`.
+    - `initial`: text for each state (`u`, and `u_t` where the order in time is 2, ...).
+    - `boundary`: `"periodic"` or `Walls` for each space coordinate.
+    - `data`: `Measurements`, or `None`.
+    - `num_points`: of the evaluation grid, a coordinate; 201 times for an ordinary and
+      51 for a partial equation, 128 nodes in one space dimension and 64 an axis in two.
+    - `reference`: an `AbstractReference`, or `None`.
+    - `citation`: a key of `core/refs.bib`; `notes`: what is hard about it.
+
+    **Raises:** `InputError`, in one line with place and fix, where anything of it is
+    missing, contradicts itself or names what does not exist.
+    """
+
+    name: str
+    title: str
+    equation: Equation
+    domain: Mapping[str, tuple[float, float]]
+    parameters: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    unknown_parameters: Mapping[str, Unknown] = dataclasses.field(default_factory=dict)
+    initial: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    boundary: Mapping[str, str | Walls] = dataclasses.field(default_factory=dict)
+    data: Measurements | None = None
+    num_points: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    reference: Any = None
+    citation: str = ""
+    notes: str = ""
+
+    kind: ClassVar[str] = "equation"
+
+    def __post_init__(self):
+        for name, value in check_equation_problem(self).items():
+            object.__setattr__(self, name, value)
+
+    def evaluation_grid(self) -> dict[str, np.ndarray]:
+        """Uniform nodes of each coordinate, ends included but for the upper end of a
+        periodic axis."""
+        space = self.equation.space
+        grid = {}
+        for name in self.equation.coordinates:
+            default = NODES[len(space)] if name in space else TIMES[bool(space)]
+            count = self.num_points.get(name, default)
+            low, high = self.domain[name]
+            periodic = self.boundary.get(name) == "periodic"
+            grid[name] = np.linspace(low, high, count, endpoint=not periodic)
+        return grid
+
+    def all_parameters(self) -> dict[str, float]:
+        """Known parameters, and the starts of unknown ones."""
+        starts = {name: u.start for name, u in self.unknown_parameters.items()}
+        return {**self.parameters, **starts}
+
+    def states(self) -> tuple[str, ...]:
+        """Names of the initial values: each unknown, then its time derivatives."""
+        return initial_names(self.equation)
+
+
+def initial_names(equation: Equation) -> tuple[str, ...]:
+    """`u`, `u_t`, ... for each unknown, as often as its order in time.
+
+    **Arguments:**
+
+    - `equation`: in time or steady.
+    """
+    return tuple(
+        f"{u}_{equation.time * k}" if k else u
+        for u, order in equation.time_orders.items()
+        for k in range(order)
+    )
