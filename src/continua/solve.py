@@ -233,8 +233,7 @@ def _checked(solution: Solution) -> Solution:
         return solution
     first = np.argwhere(bad)[0]
     place = ", ".join(
-        f"{c} = {solution.grid[c][i]:.6g}"
-        for c, i in zip(solution.coordinates, first, strict=True)
+        f"{c} = {solution.grid[c][i]:.6g}" for c, i in zip(solution.coordinates, first, strict=True)
     )
     result = Result(
         ResultCode.diverged,

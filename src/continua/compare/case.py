@@ -127,7 +127,7 @@ def _solve(case: Case, method, folder, **options):
 def _records(case: Case, folder: pathlib.Path) -> list[Record]:
     from continua.methods.base import AbstractDirectMethod
 
-    solution = _solve(case, case.method, folder, budget=case.budget)
+    solution = _solve(case, case.method, folder, budget=case.budget, resume=True)
     fields = fields_of(case)
     records = records_of(
         solution, case.problem, score(solution, case.problem, case.reference), **fields
@@ -135,7 +135,11 @@ def _records(case: Case, folder: pathlib.Path) -> list[Record]:
     if solution.result.ok:
         solution.save(folder)
         (folder / "notes.json").write_text(json.dumps({"equations": solution.equations}))
-    if case.ladder and isinstance(case.method, AbstractDirectMethod) and fields["kind"] != "trivial":
+    if (
+        case.ladder
+        and isinstance(case.method, AbstractDirectMethod)
+        and fields["kind"] != "trivial"
+    ):
         for i, rung in enumerate(case.method.ladder(case.problem)):
             records += _rung(case, rung, folder, f"rung {i + 1}: {settings_text(rung)}")
             _tell(i + 1, len(case.method.ladder(case.problem)), float("nan"))
@@ -202,7 +206,9 @@ def main(argv: list[str]) -> int:
     except Exception as error:  # the failure of a case is a row, not the end of the comparison
         (folder / "error.txt").write_text(traceback.format_exc())
         case = load_tree(folder / "case")
-        message = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        message = (
+            str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        )
         record = failure(case.problem, case.method.name, message, **fields_of(case))
         write_records(folder / "records.jsonl", [record])
         return 1

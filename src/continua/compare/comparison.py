@@ -12,10 +12,10 @@ from typing import Any
 from continua.compare.analysis import Summary, summarise, verdict
 from continua.compare.case import Case, fields_of, is_done, read_case, write_case
 from continua.compare.record import Record, failure, write_records
-from continua.compare.run import write_config, write_problem
+from continua.compare.run import make_writable, write_config, write_inputs, write_reference
 from continua.compare.score import main_metric, stored_reference
-from continua.core.errors import InputError
 from continua.methods import Mean, Persistence, best_classical
+from continua.methods.base import AbstractLearnedMethod
 from continua.solve import chosen_method, parse_budget
 
 OnCase = Callable[[str, int, int, dict | None], None]
@@ -97,9 +97,9 @@ def compare(
     """
     seconds = parse_budget(budget)
     chosen = _with_baselines(problem, [chosen_method(problem, m) for m in methods])
-    folder = _folder(out)
-    reference = stored_reference(problem)
-    write_problem(folder, problem, reference)
+    folder = pathlib.Path(out or tempfile.mkdtemp(prefix="continua-"))
+    make_writable(folder)
+    write_inputs(folder, problem, *chosen)
     write_config(
         folder,
         command="compare",
@@ -109,7 +109,11 @@ def compare(
         budget=seconds,
         target=target,
         precision=precision,
+        ladder=ladder,
     )
+    reference = stored_reference(problem)
+    if reference is not None:
+        write_reference(folder, problem, reference)
     cases = [
         Case(problem, method, seed, precision, reference, *_effort(method, seconds, target), ladder)
         for method in chosen
@@ -128,14 +132,10 @@ def compare(
 
 def _seeds(method, seeds: int) -> int:
     # Direct methods have nothing random but resampling, which is averaged inside.
-    from continua.methods.base import AbstractLearnedMethod
-
     return seeds if isinstance(method, AbstractLearnedMethod) else 1
 
 
 def _effort(method, budget, target) -> tuple[float | None, float | None]:
-    from continua.methods.base import AbstractLearnedMethod
-
     learned = isinstance(method, AbstractLearnedMethod)
     return (budget, target) if learned else (None, None)
 
@@ -147,21 +147,6 @@ def _with_baselines(problem, methods: list[Any]) -> list[Any]:
     extra += [m for m in (Mean(), Persistence()) if m.supports(problem).ok]
     names = {m.name for m in methods}
     return [*methods, *(m for m in extra if m.name not in names)]
-
-
-def _folder(out) -> pathlib.Path:
-    folder = pathlib.Path(out or tempfile.mkdtemp(prefix="continua-"))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".write").touch()
-        (folder / ".write").unlink()
-    except OSError as error:
-        raise InputError(
-            f"cannot write into the run folder ({error.strerror})",
-            where=str(folder),
-            fix="choose another folder with --out",
-        ) from error
-    return folder
 
 
 def _run(case: Case, root: pathlib.Path, number: int, count: int, on_case) -> list[Record]:

@@ -10,7 +10,7 @@ from typing import Any
 from continua.compare.analysis import Summary, seconds_text, summarise, verdict
 from continua.compare.page import PAGE
 from continua.compare.record import Record, read_records
-from continua.compare.run import read_config, read_problem
+from continua.compare.run import read_config, read_inputs
 from continua.compare.score import main_metric
 from continua.core.errors import InputError
 from continua.core.pictures import draw
@@ -45,7 +45,7 @@ def _section(folder: pathlib.Path) -> tuple[str, str]:
     config, records = read_config(folder), read_records(folder / "records.jsonl")
     if not records:
         raise InputError("the run has no records yet", where=str(folder), fix="resume it first")
-    problem = read_problem(folder)
+    problem, _ = read_inputs(folder)
     metric = main_metric(problem)
     if not any(r.metric == metric for r in records):
         metric = next((r.metric for r in records if r.metric != "failure"), metric)
@@ -133,9 +133,15 @@ def _classical(s: Summary) -> str:
     matched = (
         "<td></td>"
         if s.matched is None
-        else _number(s.matched.seconds_run, f"{s.matched.method}, {seconds_text(s.matched.seconds_run)}")
+        else _number(
+            s.matched.seconds_run, f"{s.matched.method}, {seconds_text(s.matched.seconds_run)}"
+        )
     )
-    equal = "<td></td>" if s.equal_time is None else _number(s.equal_time.value, f"{s.equal_time.value:.1e}")
+    equal = (
+        "<td></td>"
+        if s.equal_time is None
+        else _number(s.equal_time.value, f"{s.equal_time.value:.1e}")
+    )
     if math.isnan(s.breakeven):
         return matched + equal + "<td></td>"
     text = "never" if math.isinf(s.breakeven) else f"{s.breakeven:.0f}"

@@ -2,10 +2,11 @@
 
 `config.toml` (the resolved settings), `records.jsonl`, `solution.nc`, `metrics.jsonl`,
 `checkpoints/`, `plots/`, `report.html`; and what `resume` and `report` need: `problem.json`
-and `method.json` with their arrays, `reference.nc`, `cases/` of a comparison.
+and `methods.json` with their arrays, `reference.nc`, `cases/` of a comparison.
 """
 
 import pathlib
+import shutil
 import tomllib
 from typing import Any
 
@@ -60,32 +61,111 @@ def read_config(folder: str | pathlib.Path) -> dict[str, Any]:
         raise InputError(f"damaged settings ({error})", where=str(path)) from error
 
 
-def write_problem(folder: pathlib.Path, problem: Any, reference: Any = None) -> None:
-    """Keep the problem, and the values of its reference on its grid.
+def claim_folder(folder: pathlib.Path, *, overwrite: bool = False) -> None:
+    """Make a run folder, and see that it is free and can be written.
 
     **Arguments:**
 
     - `folder`: the run folder.
-    - `problem`: of any kind.
-    - `reference`: a `StoredReference`, or `None`.
+    - `overwrite`: whether an earlier run there is thrown away.
+
+    **Raises:** `InputError` where it cannot be written, or holds a run, finished or
+    interrupted.
+    """
+    make_writable(folder)
+    if not (folder / "config.toml").exists():
+        return
+    if overwrite:
+        for name in RUN_FILES:
+            (folder / name).unlink(missing_ok=True)
+        for name in ("checkpoints", "plots", "cases"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        return
+    finished = (folder / "records.jsonl").exists()
+    raise InputError(
+        f"the folder holds {'a finished' if finished else 'an interrupted'} run",
+        where=str(folder),
+        fix="choose another folder or add --overwrite"
+        if finished
+        else f"go on with `continua resume {folder}`, or add --overwrite",
+    )
+
+
+RUN_FILES = (
+    "config.toml",
+    "records.jsonl",
+    "metrics.jsonl",
+    "solution.nc",
+    "solution.json",
+    "solution.npz",
+    "problem.json",
+    "problem.npz",
+    "methods.json",
+    "methods.npz",
+    "reference.nc",
+    "report.html",
+    "cases.json",
+)
+
+
+def make_writable(folder: pathlib.Path) -> None:
+    """Make a folder and see that files can be put there.
+
+    **Raises:** `InputError` where they cannot.
+    """
+    probe = folder / ".continua-write"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"cannot write into the run folder ({error.strerror})",
+            where=str(folder),
+            fix="choose another folder with --out",
+        ) from error
+
+
+def write_inputs(folder: pathlib.Path, problem: Any, *methods: Any) -> None:
+    """Keep the problem and the methods, for `resume` and `report`.
+
+    **Arguments:**
+
+    - `folder`: the run folder.
+    - `problem`, `methods`: values.
     """
     save_tree(folder / "problem", problem)
-    if reference is None:
-        return
+    save_tree(folder / "methods", list(methods))
+
+
+def read_inputs(folder: str | pathlib.Path) -> tuple[Any, list[Any]]:
+    """The problem and the methods of a run."""
+    folder = pathlib.Path(folder)
+    return load_tree(folder / "problem"), load_tree(folder / "methods")
+
+
+def write_reference(folder: pathlib.Path, problem: Any, reference: Any) -> None:
+    """Write the values of a reference on the problem's grid to `reference.nc`.
+
+    **Arguments:**
+
+    - `folder`: the run folder.
+    - `problem`: an `EquationProblem`.
+    - `reference`: with `values`, `error` and `evidence`.
+    """
     import xarray
 
     names, grid = tuple(problem.equation.coordinates), problem.evaluation_grid()
+    mesh = np.meshgrid(*grid.values(), indexing="ij")
+    values = np.asarray(reference.values(*mesh))
+    variables = zip(problem.equation.unknowns, values, strict=True)
     dataset = xarray.Dataset(
-        {
-            u: (names, values)
-            for u, values in zip(problem.equation.unknowns, reference.stored, strict=True)
-        },
+        {u: (names, v) for u, v in variables},
         coords={c: np.asarray(grid[c]) for c in names},
-        attrs={"method": "reference", "error": reference.error, "evidence": reference.evidence},
+        attrs={
+            "method": "reference",
+            "error": float(reference.error),
+            "evidence": str(reference.evidence),
+        },
     )
     dataset.to_netcdf(folder / "reference.nc", engine="h5netcdf")
-
-
-def read_problem(folder: str | pathlib.Path) -> Any:
-    """The problem of a run."""
-    return load_tree(pathlib.Path(folder) / "problem")

@@ -10,6 +10,7 @@ from continua.core.solution import Solution
 from continua.methods import best_classical
 from continua.solve import solve
 
+
 def main_metric(problem: Any) -> str:
     """The name of the error that methods are compared by.
 
@@ -18,7 +19,7 @@ def main_metric(problem: Any) -> str:
     - `problem`: of any kind.
     """
     if problem.kind == "series":
-        return "rmse_held_out"
+        return "rmse_training" if problem.split is None else "rmse_held_out"
     unknown = problem.kind == "equation" and problem.unknown_parameters
     return "data_misfit" if unknown else "relative_l2"
 

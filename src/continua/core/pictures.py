@@ -79,9 +79,7 @@ def _maps(dataset, reference, names, dimensions):
             dimensions[1:],
         )
     columns = 1 if reference is None else 3
-    figure, panels = _figure(
-        len(names), columns, 3.4 * columns + 0.6, 2.8 * len(names) + 0.2
-    )
+    figure, panels = _figure(len(names), columns, 3.4 * columns + 0.6, 2.8 * len(names) + 0.2)
     for row, name in zip(panels, names, strict=True):
         values = dataset[name].values
         # The colours are the reference's, so that a bad solution looks bad.
