@@ -1,61 +1,37 @@
-"""What the benchmark programs share: a timed training, and its records."""
+"""What the benchmark programs share: one solve, measured, as flat rows."""
 
 import jax
-import numpy as np
 
-from continua.core.precision import current_precision, precision
-from continua.nets import count_parameters
-from continua.train import fit
-
-
-def train(method, problem, *, seed: int, budget: float | None, digits: str = "float64"):
-    """Train a method with a budget of seconds: its solution, and what `fit` returned.
-
-    **Arguments:**
-
-    - `method`, `problem`: what is trained on what.
-    - `seed`: of the key.
-    - `budget`: seconds, or `None`.
-    - `digits`: the precision, `"float64"` or `"float32"`.
-    """
-    with precision(digits):
-        fitted = fit(method, problem, key=jax.random.key(seed), budget=budget)
-        return method.finish(fitted.model, problem), fitted
+from continua.compare import records_of, score
+from continua.core.solution import Solution
+from continua.solve import solve
 
 
-def reference_values(problem) -> np.ndarray:
-    """The reference of a problem on its grid: `(c, *shape)`."""
-    mesh = np.meshgrid(*problem.evaluation_grid().values(), indexing="ij")
-    return np.asarray(problem.reference.values(*mesh))
-
-
-def record(problem: str, method: str, seed: int, solution, fitted, exact) -> list[dict]:
-    """Flat rows of one run: the error, and what it cost.
+def run(
+    problem,
+    method,
+    *,
+    label: str = "",
+    seed: int = 0,
+    budget: float | None = None,
+    precision: str = "float64",
+    reference=None,
+) -> tuple[Solution, list[dict]]:
+    """Solve a problem by a method: the solution, and rows with its errors and costs.
 
     **Arguments:**
 
-    - `problem`, `method`, `seed`: names of the case.
-    - `solution`, `fitted`: as `train` returns them.
-    - `exact`: values of the reference on the problem's grid.
+    - `problem`, `method`: what is solved how.
+    - `label`: the method's name in the rows; its own by default.
+    - `seed`, `budget`, `precision`: as `continua.solve`.
+    - `reference`: what an equation is measured against; the problem's own by default.
     """
-    mesh = np.meshgrid(*solution.grid.values(), indexing="ij")
-    gap = solution.values(*mesh) - exact
-    metrics = {
-        "relative_l2": float(np.linalg.norm(gap) / np.linalg.norm(exact)),
-        "steps": fitted.steps,
-        "parameters": count_parameters(fitted.model),
-    }
-    return [
-        {
-            "problem": problem,
-            "method": method,
-            "seed": seed,
-            "metric": metric,
-            "value": value,
-            "seconds_run": fitted.seconds,
-            "seconds_compile": fitted.compile,
-            "evaluations": fitted.evaluations,
-            "precision": solution.precision or current_precision(),
-        }
-        for metric, value in metrics.items()
-    ]
+    solution = solve(
+        problem, method, key=jax.random.key(seed), budget=budget, precision=precision
+    )
+    if problem.kind == "equation" and reference is None:
+        reference = problem.reference
+    errors = score(solution, problem, reference)
+    case = {"seed": seed, "kind": method.kind}
+    rows = [r.row() for r in records_of(solution, problem, errors, **case)]
+    return solution, [{**row, "method": label or method.name} for row in rows]

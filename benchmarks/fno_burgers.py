@@ -9,17 +9,12 @@ import dataclasses
 
 import numpy as np
 
-from benchmarks.common import train
+from benchmarks.common import run
+from continua.methods import Mean, Persistence
 from continua.methods.operators import FNO
+from continua.methods.operators.fno import relative_l2
 from continua.problems import burgers_family
 from continua.train import Stage, Training
-
-
-def errors(predicted: np.ndarray, exact: np.ndarray) -> float:
-    """Mean of the relative L2 errors of all functions."""
-    axes = tuple(range(1, exact.ndim))
-    gap = np.sqrt(((predicted - exact) ** 2).sum(axis=axes))
-    return float(np.mean(gap / np.sqrt((exact**2).sum(axis=axes))))
 
 
 def main(quick: bool = False) -> list[dict]:
@@ -42,35 +37,14 @@ def main(quick: bool = False) -> list[dict]:
         short = Training((Stage(stage.optimiser, steps=200),))
         method = dataclasses.replace(method, width=16, training=short)
     rows = []
-
-    def add(name, seed, metric, value, fitted=None):
-        row = {"problem": family.name, "method": name, "seed": seed}
-        row |= {"metric": metric, "value": value}
-        if fitted is not None:
-            row |= {
-                "seconds_run": fitted.seconds,
-                "seconds_compile": fitted.compile,
-                "evaluations": fitted.evaluations,
-                "precision": "float32",
-            }
-        rows.append(row)
-
     for seed in range(1 if quick else 3):
-        solution, fitted = train(
-            method, family, seed=seed, budget=None if quick else 290.0, digits="float32"
+        solution, mine = run(
+            family, method, seed=seed, budget=None if quick else 290.0, precision="float32"
         )
-        for p in (family, finer):
-            inputs, exact = p.data().test
-            predicted = np.asarray(solution.evaluator.predict(inputs))
-            add(
-                "FNO",
-                seed,
-                f"relative_l2_{p.num_points}",
-                errors(predicted, exact),
-                fitted,
-            )
-    inputs, exact = family.data().test
-    add("persistence", 0, f"relative_l2_{points}", errors(inputs, exact))
-    mean = np.broadcast_to(exact.mean(axis=-1, keepdims=True), exact.shape)
-    add("mean", 0, f"relative_l2_{points}", errors(mean, exact))
+        inputs, exact = finer.data().test
+        predicted = np.asarray(solution.evaluator.predict(inputs))
+        error = float(np.mean(np.asarray(relative_l2(predicted, np.asarray(exact)))))
+        rows += [*mine, {**mine[0], "metric": f"relative_l2_at_{2 * points}", "value": error}]
+    for baseline in (Persistence(), Mean()):
+        rows += run(family, baseline)[1]
     return rows

@@ -12,7 +12,7 @@ from continua.cli.benchmarks import benchmark_names, run_benchmark
 from continua.cli.method import parse_method
 from continua.cli.show import listing, show_text
 from continua.cli.terminal import case_progress, console, emit, training_progress
-from continua.compare import compare, main_metric, reference_for, score, summarise
+from continua.compare import compare, reference_for, score, summarise
 from continua.compare.analysis import seconds_text
 from continua.compare.record import records_of, write_records
 from continua.compare.report import write_report

@@ -229,12 +229,11 @@ def _recommendation(winners: Sequence[Summary], metric: str) -> str:
             f"{seconds_text(best.seconds_total.median)}."
         )
     name = metric.replace("_", " ")
-    text = (
+    return (
         f"Use {best.method}: {name} {best.error}, in "
         f"{seconds_text(best.seconds_run.median)} a solve "
         f"({seconds_text(best.seconds_total.median)} with everything before it)."
     )
-    return text
 
 
 def _on_learned(summary: Summary) -> str:

@@ -9,6 +9,8 @@ import time
 import traceback
 from typing import Any
 
+import jax
+
 from continua.compare.record import (
     Record,
     failure,
@@ -21,6 +23,8 @@ from continua.compare.record import (
 from continua.compare.score import main_metric, score
 from continua.core.errors import InputError
 from continua.core.serialise import load_tree, save_tree
+from continua.methods.base import AbstractDirectMethod
+from continua.solve import solve
 
 _DONE = "done.json"
 
@@ -109,10 +113,6 @@ def run_case(folder: pathlib.Path) -> list[Record]:
 
 
 def _solve(case: Case, method, folder, **options):
-    import jax
-
-    from continua.solve import solve
-
     return solve(
         case.problem,
         method,
@@ -125,8 +125,6 @@ def _solve(case: Case, method, folder, **options):
 
 
 def _records(case: Case, folder: pathlib.Path) -> list[Record]:
-    from continua.methods.base import AbstractDirectMethod
-
     solution = _solve(case, case.method, folder, budget=case.budget, resume=True)
     fields = fields_of(case)
     records = records_of(
@@ -134,15 +132,11 @@ def _records(case: Case, folder: pathlib.Path) -> list[Record]:
     )
     if solution.result.ok:
         solution.save(folder)
-        (folder / "notes.json").write_text(json.dumps({"equations": solution.equations}))
-    if (
-        case.ladder
-        and isinstance(case.method, AbstractDirectMethod)
-        and fields["kind"] != "trivial"
-    ):
-        for i, rung in enumerate(case.method.ladder(case.problem)):
-            records += _rung(case, rung, folder, f"rung {i + 1}: {settings_text(rung)}")
-            _tell(i + 1, len(case.method.ladder(case.problem)), float("nan"))
+    direct = isinstance(case.method, AbstractDirectMethod) and fields["kind"] != "trivial"
+    rungs = case.method.ladder(case.problem) if case.ladder and direct else ()
+    for i, rung in enumerate(rungs):
+        records += _rung(case, rung, folder, f"rung {i + 1}: {settings_text(rung)}")
+        _tell(i + 1, len(rungs), float("nan"))
     return records
 
 

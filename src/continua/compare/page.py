@@ -13,14 +13,18 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; }
 .verdict { border-left: 4px solid #2a6fb0; background: #f2f6fb; padding: .6rem 1rem; }
 .verdict p { font-weight: 600; margin: 0; }
 .verdict ul { margin: .4rem 0 0; padding-left: 1.2rem; }
-table { border-collapse: collapse; margin: 1rem 0; font-size: 13px; display: block; overflow-x: auto; }
+table { border-collapse: collapse; margin: 1rem 0; font-size: 13px; display: block;
+  overflow-x: auto; }
 caption { text-align: left; color: #555; padding-bottom: .3rem; }
-th, td { border-bottom: 1px solid #ddd; padding: .3rem .6rem; text-align: left; vertical-align: top; }
+th, td { border-bottom: 1px solid #ddd; padding: .3rem .6rem; text-align: left;
+  vertical-align: top; }
 th { cursor: pointer; background: #f7f7f7; white-space: nowrap; }
-th[aria-sort=ascending]::after { content: " \\2191"; } th[aria-sort=descending]::after { content: " \\2193"; }
+th[aria-sort=ascending]::after { content: " \\2191"; }
+th[aria-sort=descending]::after { content: " \\2193"; }
 figure { margin: 1.2rem 0; } img { max-width: 100%; }
 figcaption { color: #555; font-size: 13px; }
-summary { cursor: pointer; margin: .6rem 0; } pre { overflow-x: auto; background: #f7f7f7; padding: .6rem; }
+summary { cursor: pointer; margin: .6rem 0; }
+pre { overflow-x: auto; background: #f7f7f7; padding: .6rem; }
 </style>
 </head>
 <body>

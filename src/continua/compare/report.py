@@ -275,7 +275,8 @@ def _costs(records: Sequence[Record], metric: str) -> str:
         rows.append(
             f"<tr><td>{html.escape(r.method)}</td><td>{html.escape(r.setting)}</td>"
             f"{_number(r.seed, str(r.seed))}{_number(r.value, f'{r.value:.3e}')}{cells}"
-            f"{_number(r.evaluations, str(r.evaluations))}{_number(r.parameters, str(r.parameters))}"
+            f"{_number(r.evaluations, str(r.evaluations))}"
+            f"{_number(r.parameters, str(r.parameters))}"
             f"{_number(r.peak_memory, f'{r.peak_memory / 2**20:.0f} MiB')}</tr>"
         )
     names = ("method", "setting", "seed", "error", "data", "compile", "tuning", "training")

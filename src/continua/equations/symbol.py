@@ -70,13 +70,13 @@ class Split:
         return jnp.stack([jnp.stack(row) for row in rows])
 
     def _entry(self, terms, space, parameters):
-        total = jnp.zeros(space.spectral_shape)
-        total = total + 0j * total
+        dtype = jnp.result_type(jnp.zeros(()).dtype, jnp.complex64)
+        total = jnp.zeros(space.spectral_shape, dtype)
         names = self.system.parameters
         for coefficient, orders in terms:
             function = compile_expressions([coefficient], list(map(parameter_symbol, names)))
             (value,) = function(*(parameters[name] for name in names))
-            total = total + value * space.symbol(orders)
+            total = total + jnp.asarray(value, dtype) * space.symbol(orders)
         return total
 
     def nonlinear(self, space):

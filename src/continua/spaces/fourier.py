@@ -5,7 +5,7 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Bool, Complex, Float
 
 from continua.core.errors import InputError
 from continua.spaces.base import AbstractSpace, at_nodes
@@ -70,13 +70,13 @@ class FourierSpace(AbstractSpace):
             total = np.multiply.outer(total, wave)
         return jnp.asarray(total, _complex())
 
-    def mask(self) -> Float[Array, "*Nf"]:
-        """1 for wavenumbers that are kept, 0 for others."""
-        total = np.ones(())
+    def mask(self) -> Bool[Array, "*Nf"]:
+        """Which wavenumbers are kept."""
+        total = np.ones((), bool)
         for axis, n in enumerate(self.shape):
             k = np.abs(self.wavenumbers(axis))
             total = np.multiply.outer(total, (2 * k < self.kept * n) | (self.kept == 1))
-        return jnp.asarray(total, jnp.zeros(()).dtype)
+        return jnp.asarray(total)
 
     def coefficients(self, u: Float[Array, "*batch_N"]) -> Complex[Array, "*batch_Nf"]:
         """Fourier coefficients (times the number of nodes) of the trailing axes, all."""
@@ -84,7 +84,8 @@ class FourierSpace(AbstractSpace):
 
     def to_spectral(self, u: Float[Array, "*batch_N"]) -> Complex[Array, "*batch_Nf"]:
         """As `coefficients`, those that alias in products set to zero."""
-        return self.coefficients(u) * self.mask()
+        found = self.coefficients(u)
+        return jnp.where(self.mask(), found, jnp.zeros((), found.dtype))
 
     def to_physical(self, u_hat: Complex[Array, "*batch_Nf"]) -> Float[Array, "*batch_N"]:
         """Values at the nodes."""
@@ -113,6 +114,7 @@ class FourierSpace(AbstractSpace):
 
 
 def _complex():
+    """The complex type of the precision that new arrays are made in now."""
     return jnp.result_type(jnp.zeros(()).dtype, jnp.complex64)
 
 

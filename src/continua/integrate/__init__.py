@@ -1,0 +1,20 @@
+"""Integrators: how time is stepped, one engine for all explicit methods."""
+
+from continua.integrate.exponential import etdrk4
+from continua.integrate.methods import RK4, Bosh3, Dopri5, Euler, Heun, Tsit5
+from continua.integrate.solve import solve
+from continua.integrate.stiff import Diffrax
+from continua.integrate.trajectory import Trajectory
+
+__all__ = [
+    "RK4",
+    "Bosh3",
+    "Diffrax",
+    "Dopri5",
+    "Euler",
+    "Heun",
+    "Trajectory",
+    "Tsit5",
+    "etdrk4",
+    "solve",
+]

@@ -1,0 +1,190 @@
+r"""Explicit Runge-Kutta steps, fixed and adaptive, between the times that are saved.
+
+An adaptive step is accepted where the estimated error `e` has
+
+    |e| = sqrt(mean((e_i / (atol + rtol max(|y_i|, |y_new,i|)))^2)) <= 1,
+
+and the next is longer by `0.9 |e|^(-0.7/q) |e_before|^(0.4/q)`, `q` the order of the
+estimate (a PI controller).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from continua.integrate.tableaus import Tableau
+from continua.integrate.trajectory import NON_FINITE, STEP_LIMIT, all_finite, worst_component
+
+_SAFETY, _SHRINK, _GROW = 0.9, 0.2, 10.0
+_SMALLEST = 1e-4  # an error below this says no more about the next step
+
+
+class State(NamedTuple):
+    """Where an integration is: time, state and slope, the next step and the counts."""
+
+    t: Any
+    y: Any
+    slope: Any
+    dt: Any
+    error_before: Any
+    dt_last: Any
+    steps: Any
+    rejected: Any
+    code: Any
+
+
+def step(tableau: Tableau, field: Callable, t, y, slope, dt) -> tuple[Any, Any, Any]:
+    """One step of an explicit method.
+
+    **Arguments:**
+
+    - `tableau`: its coefficients.
+    - `field`: `(t, y) -> dy/dt`.
+    - `t`, `y`, `slope`: where it begins.
+    - `dt`: its length.
+
+    **Returns:** the new state, the slope there, and the error estimate (`None` where
+    there is no embedded method).
+    """
+    stages = [slope]
+    for row, c in zip(tableau.a[1:], tableau.c[1:], strict=True):
+        y_stage = _advance(y, dt, row, stages)
+        stages.append(field(t + c * dt, y_stage))
+    if tableau.first_same_as_last:
+        new, slope = y_stage, stages[-1]
+    else:
+        new = _advance(y, dt, tableau.b, stages)
+        slope = field(t + dt, new)
+    if tableau.error is None:
+        return new, slope, None
+    return new, slope, dt * _combine(tableau.error, stages)
+
+
+def evaluations_per_step(tableau: Tableau) -> int:
+    """Calls of the right-hand side in a step, its first slope being known."""
+    return tableau.stages - 1 if tableau.first_same_as_last else tableau.stages
+
+
+def _combine(weights, stages):
+    terms = [w * k for w, k in zip(weights, stages, strict=True) if w]
+    return sum(terms[1:], terms[0])
+
+
+def _advance(y, dt, weights, stages):
+    return y + dt * _combine(weights, stages)
+
+
+def error_norm(error, y, new, rtol, atol):
+    """The size of an error estimate in units of the tolerances."""
+    scale = atol + rtol * jnp.maximum(jnp.abs(y), jnp.abs(new))
+    return jnp.sqrt(jnp.mean(jnp.square(jnp.abs(error) / scale)))
+
+
+def first_step(tableau: Tableau, field, t, y, slope, span, rtol, atol):
+    """The length of a first step, from two slopes (one evaluation).
+
+    **Reference:** hairer1993solving
+    """
+    y, slope = jax.lax.stop_gradient((y, slope))
+    scale = atol + rtol * jnp.abs(y)
+
+    def norm(x):
+        return jnp.sqrt(jnp.mean(jnp.square(jnp.abs(x) / scale)))
+
+    d0, d1 = norm(y), norm(slope)
+    small = (d0 < 1e-5) | (d1 < 1e-5)
+    guess = jnp.where(small, 1e-6 * span, 0.01 * d0 / jnp.where(small, 1.0, d1))
+    guess = jnp.minimum(guess, span)
+    tiny = jnp.finfo(guess.dtype).tiny
+    d2 = norm(jax.lax.stop_gradient(field(t + guess, y + guess * slope)) - slope)
+    d2 = d2 / jnp.maximum(guess, tiny)
+    largest = jnp.maximum(jnp.maximum(d1, d2), 1e-12)
+    found = (0.01 / largest) ** (1.0 / (tableau.embedded_order + 1))
+    found = jnp.minimum(jnp.minimum(100.0 * guess, found), span)
+    return jnp.where(jnp.isfinite(found), found, guess)
+
+
+def advance_adaptive(tableau, field, state: State, target, rtol, atol, max_steps) -> State:
+    """Step with error control until `target`, which the last step meets exactly."""
+    q = tableau.embedded_order + 1.0
+    eps = jnp.finfo(state.t.dtype).eps
+
+    def going(s: State):
+        return (s.t < target) & (s.code == 0)
+
+    def body(s: State) -> State:
+        left = target - s.t
+        last = s.dt * (1.0 + 1e-3) >= left
+        dt = jnp.where(last, left, s.dt)
+        new, slope, error = step(tableau, field, s.t, s.y, s.slope, dt)
+        frozen = jax.lax.stop_gradient((error, s.y, new))
+        size = error_norm(*frozen, rtol, atol)
+        finite = jnp.isfinite(size) & all_finite(jax.lax.stop_gradient(slope))
+        accept = finite & (size <= 1.0)
+        size = jnp.where(finite, jnp.maximum(size, _SMALLEST), 1e6)
+        factor = _SAFETY * size ** (-0.7 / q) * s.error_before ** (0.4 / q)
+        factor = jnp.where(accept, factor, _SAFETY * size ** (-1.0 / q))
+        ceiling = jnp.where(accept, _GROW, 1.0)
+        following = dt * jnp.clip(factor, _SHRINK, ceiling)
+        # A step that was cut to meet the target says nothing against the one it had.
+        cut = accept & (dt < 0.9 * s.dt)
+        following = jnp.where(cut, jnp.maximum(following, s.dt), following)
+        steps = s.steps + accept.astype(s.steps.dtype)
+        rejected = s.rejected + (~accept).astype(s.steps.dtype)
+        lost = ~accept & (following <= 4 * eps * jnp.maximum(jnp.abs(s.t), 1e-3 * jnp.abs(target)))
+        code = jnp.where(lost, NON_FINITE, s.code)
+        spent = (steps + rejected >= max_steps) & ~(accept & last)
+        code = jnp.where((code == 0) & spent, STEP_LIMIT, code)
+        return State(
+            jnp.where(accept, jnp.where(last, target, s.t + dt), s.t),
+            jnp.where(accept, new, s.y),
+            jnp.where(accept, slope, s.slope),
+            following,
+            jnp.where(accept & ~cut, size, s.error_before),
+            dt,
+            steps,
+            rejected,
+            code,
+        )
+
+    return jax.lax.while_loop(going, body, state)
+
+
+def advance_fixed(tableau, field, state: State, target, count: Any) -> State:
+    """`count` equal steps to `target`; the last finite state is kept on a failure."""
+    start = state.t
+    dt = (target - start) / jnp.asarray(count, start.dtype)
+
+    def body(i, s: State) -> State:
+        t = start + i.astype(start.dtype) * dt
+        new, slope, _ = step(tableau, field, t, s.y, s.slope, dt)
+        good = all_finite(new) & all_finite(slope) & (s.code == 0)
+        code = jnp.where((s.code == 0) & ~good, NON_FINITE, s.code)
+        return s._replace(
+            t=jnp.where(good, t + dt, s.t),
+            y=jnp.where(good, new, s.y),
+            slope=jnp.where(good, slope, s.slope),
+            dt_last=dt,
+            steps=s.steps + good.astype(s.steps.dtype),
+            code=code,
+        )
+
+    after = jax.lax.fori_loop(0, count, body, state)
+    return after._replace(t=jnp.where(after.code == 0, target, after.t))
+
+
+def blame(tableau, field, state: State, rtol, atol):
+    """The component that spoilt a failed step: the step is tried once more."""
+
+    def again(_):
+        new, slope, error = step(tableau, field, state.t, state.y, state.slope, state.dt_last)
+        size = jnp.abs(new) if error is None else jnp.abs(error)
+        scale = atol + rtol * jnp.abs(state.y)
+        return worst_component(size / scale + 0.0 * jnp.abs(slope))
+
+    def nothing(_):
+        return jnp.zeros((), jnp.int32)
+
+    return jax.lax.cond(state.code != 0, again, nothing, None)

@@ -1,0 +1,83 @@
+"""Stiff equations, and whatever else diffrax has, behind the same call."""
+
+import dataclasses
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from continua.integrate.methods import AbstractIntegrator
+from continua.integrate.runge_kutta import State
+from continua.integrate.trajectory import NON_FINITE, STEP_LIMIT, hide_unreached, worst_component
+
+
+@dataclasses.dataclass(frozen=True)
+class Diffrax(AbstractIntegrator):
+    """A solver of diffrax.
+
+    Evaluations count the stages of every step; those inside Newton iterations of an
+    implicit solver are not reported by diffrax and not counted.
+
+    **Arguments:**
+
+    - `solver`: a `diffrax` solver, `Kvaerno5()` (implicit, for stiff equations) by
+      default.
+
+    **Reference:** kvaerno2004singly
+    """
+
+    solver: Any = None
+
+    reference: ClassVar[str] = "kvaerno2004singly"
+
+    def run(self, field, t0, ends, y0, rtol, atol, dt0, max_steps):
+        """Integrate a flat state; called by `integrate.solve`."""
+        import diffrax
+
+        solver = diffrax.Kvaerno5() if self.solver is None else self.solver
+        # A Runge-Kutta method that is adaptive by nature is, unless steps are fixed.
+        fixed = dt0 is not None
+        controller = (
+            diffrax.ConstantStepSize() if fixed else diffrax.PIDController(rtol=rtol, atol=atol)
+        )
+        found = diffrax.diffeqsolve(
+            diffrax.ODETerm(lambda t, y, _: field(t, y)),
+            solver,
+            t0,
+            jnp.maximum(ends[-1], t0),
+            dt0,
+            y0,
+            saveat=diffrax.SaveAt(
+                subs=[diffrax.SubSaveAt(ts=ends), diffrax.SubSaveAt(t1=True)]
+            ),
+            stepsize_controller=controller,
+            max_steps=max_steps,
+            throw=False,
+        )
+        (_, last), (ys, ends_y) = found.ts, found.ys
+        ok = diffrax.is_successful(found.result)
+        limit = found.result == diffrax.RESULTS.max_steps_reached
+        code = jnp.where(ok, 0, jnp.where(limit, STEP_LIMIT, NON_FINITE)).astype(jnp.int32)
+        finite = jnp.all(jnp.isfinite(ys), axis=1)
+        reached = finite & (ok | (ends <= last[-1]))
+        slopes = jax.vmap(field)(ends, ys)
+        steps = found.stats["num_accepted_steps"].astype(jnp.int32)
+        rejected = found.stats["num_rejected_steps"].astype(jnp.int32)
+        tableau = getattr(solver, "tableau", None)
+        per_step = getattr(tableau, "num_stages", 1)
+        state = State(
+            t=jnp.where(ok, ends[-1], last[-1]),
+            y=ends_y[-1],
+            slope=slopes[-1],
+            dt=jnp.zeros_like(t0),
+            error_before=jnp.ones_like(t0),
+            dt_last=(last[-1] - t0) / jnp.maximum(steps, 1).astype(t0.dtype),
+            steps=steps,
+            rejected=rejected,
+            code=code,
+        )
+        size = jnp.abs(field(state.t, state.y)) / (atol + rtol * jnp.abs(state.y))
+        component = jnp.where(ok, 0, worst_component(size)).astype(jnp.int32)
+        evaluations = 1 + per_step * (steps + rejected)
+        rows = hide_unreached(ys, reached), hide_unreached(slopes, reached)
+        return state, *rows, component, evaluations

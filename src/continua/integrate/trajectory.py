@@ -1,0 +1,57 @@
+"""What an integrator returns: states at the asked times, and how it went."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+SUCCESS, STEP_LIMIT, NON_FINITE = 0, 1, 2
+
+
+class Trajectory(eqx.Module):
+    """States at the times that were asked for.
+
+    After a failure the states and slopes that were not reached are NaN.
+
+    **Arguments:**
+
+    - `ts`: times `(T,)`.
+    - `ys`: states, `(T, *)` for each array of the state.
+    - `slopes`: `dy/dt` at `ts`, as `ys`.
+    - `steps`, `rejected`: accepted and rejected steps.
+    - `evaluations`: calls of the right-hand side.
+    - `code`: 0 success, 1 step limit, 2 non-finite values or a step that fell to nothing.
+    - `t_end`: the last time with a finite state.
+    - `component`: flat index of the worst entry of the state after a failure, else 0.
+    - `dt_last`: the last step that was tried.
+    """
+
+    ts: Float[Array, " T"]
+    ys: Any
+    slopes: Any
+    steps: Int[Array, ""]
+    rejected: Int[Array, ""]
+    evaluations: Int[Array, ""]
+    code: Int[Array, ""]
+    t_end: Float[Array, ""]
+    component: Int[Array, ""]
+    dt_last: Float[Array, ""]
+
+
+def worst_component(values: Any) -> Int[Array, ""]:
+    """The flat index of the largest entry, one that is not finite before all others."""
+    sizes = jnp.abs(jnp.ravel(values))
+    return jnp.argmax(jnp.where(jnp.isfinite(sizes), sizes, jnp.inf)).astype(jnp.int32)
+
+
+def all_finite(y: Any) -> Any:
+    """Whether every entry of an array is finite."""
+    return jnp.all(jnp.isfinite(y))
+
+
+def hide_unreached(values: jax.Array, reached: jax.Array) -> jax.Array:
+    """NaN in the rows `(T, *)` that an integrator did not reach."""
+    reached = reached.reshape(-1, *(1,) * (values.ndim - 1))
+    return jnp.where(reached, values, jnp.full((), jnp.nan, values.dtype))

@@ -1,0 +1,159 @@
+"""What answers are judged by: exact or very accurate solutions, and how we know."""
+
+import abc
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from continua.core.errors import InputError
+from continua.equations import Scope, parse_expression
+from continua.problems.conditions import as_formula, as_number
+from continua.problems.exact import burgers
+from continua.problems.formulas import compiled
+from continua.problems.values import AbstractValue
+
+EXACT: dict[str, Callable[..., np.ndarray]] = {"burgers": burgers}
+
+
+class AbstractReference(AbstractValue):
+    """A solution that is known from elsewhere; callable as a `Solution` is."""
+
+    @property
+    @abc.abstractmethod
+    def error(self) -> float:
+        """Estimated relative L2 error."""
+
+    @property
+    @abc.abstractmethod
+    def evidence(self) -> str:
+        """How the error is known."""
+
+    @abc.abstractmethod
+    def values(self, *coordinates: Any) -> np.ndarray:
+        """The unknowns at points given by one array a coordinate: `(c, *shape)`.
+
+        **Arguments:**
+
+        - `coordinates`: scalars or arrays, which broadcast.
+        """
+
+    def __call__(self, *coordinates: Any) -> np.ndarray:
+        """As `values`, without the leading axis where there is one unknown."""
+        values = self.values(*coordinates)
+        return values[0] if len(values) == 1 else values
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FormulaReference(AbstractReference):
+    """An exact solution in closed form.
+
+    **Arguments:**
+
+    - `formulas`: text in coordinates and parameters for each unknown, in their order.
+    - `coordinates`: names, in the order of the equation.
+    - `parameters`: values of the parameters.
+    - `accuracy`: relative L2 error, by which the formula misses the problem; 1e-15.
+    - `source`: how the accuracy is known.
+
+    **Raises:** `InputError` for text outside the grammar.
+    """
+
+    formulas: Mapping[str, str]
+    coordinates: tuple[str, ...]
+    parameters: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    accuracy: float = 1e-15
+    source: str = "closed form, evaluated in double precision"
+
+    def __post_init__(self):
+        scope = Scope(tuple(self.coordinates), (), tuple(self.parameters))
+        formulas = {}
+        for name, text in self.formulas.items():
+            formulas[name] = as_formula(text, f"reference.{name}")
+            parse_expression(formulas[name], scope, where=f"reference.{name}")
+        object.__setattr__(self, "formulas", formulas)
+        accuracy = as_number(self.accuracy, "reference.accuracy")
+        object.__setattr__(self, "accuracy", accuracy)
+
+    @property
+    def error(self) -> float:
+        return self.accuracy
+
+    @property
+    def evidence(self) -> str:
+        return self.source
+
+    def values(self, *coordinates: Any) -> np.ndarray:
+        arrays = points_of(self.coordinates, coordinates)
+        names, numbers = tuple(self.parameters), tuple(self.parameters.values())
+        rows = []
+        for text in self.formulas.values():
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                value = compiled(text, tuple(self.coordinates), names)(*arrays, *numbers)
+            rows.append(np.broadcast_to(np.asarray(value, float), arrays[0].shape))
+        return np.stack(rows)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class AnalyticReference(AbstractReference):
+    """An exact solution that takes a program, such as a quadrature.
+
+    **Arguments:**
+
+    - `name`: of a function in `EXACT`, which takes one array a coordinate and the
+      parameters by name, and returns `(c, *shape)`.
+    - `coordinates`: names, in the order of the equation.
+    - `parameters`: values of the parameters.
+    - `accuracy`: its relative L2 error.
+    - `source`: how the accuracy is known.
+
+    **Raises:** `InputError` for an unknown name.
+    """
+
+    name: str
+    coordinates: tuple[str, ...]
+    parameters: Mapping[str, float]
+    accuracy: float
+    source: str
+
+    def __post_init__(self):
+        from continua.core.errors import suggest
+
+        if self.name not in EXACT:
+            raise InputError(
+                f"unknown exact solution '{self.name}'",
+                where="reference.exact",
+                fix=suggest(str(self.name), EXACT),
+            )
+
+    @property
+    def error(self) -> float:
+        return self.accuracy
+
+    @property
+    def evidence(self) -> str:
+        return self.source
+
+    def values(self, *coordinates: Any) -> np.ndarray:
+        arrays = points_of(self.coordinates, coordinates)
+        return EXACT[self.name](*arrays, **self.parameters)
+
+
+def points_of(names: tuple[str, ...], coordinates: tuple[Any, ...]) -> list[np.ndarray]:
+    """Coordinates as arrays of one shape.
+
+    **Arguments:**
+
+    - `names`: of the coordinates that are expected.
+    - `coordinates`: what was given.
+
+    **Raises:** `InputError` for a wrong number of them.
+    """
+    if len(coordinates) != len(names):
+        raise InputError(
+            f"got {len(coordinates)} coordinates, expected {len(names)} ({', '.join(names)})",
+            where="reference(...)",
+            fix="give one scalar or array for each",
+        )
+    return list(np.broadcast_arrays(*(np.asarray(c, float) for c in coordinates)))
