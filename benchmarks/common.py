@@ -26,9 +26,7 @@ def run(
     - `seed`, `budget`, `precision`: as `continua.solve`.
     - `reference`: what an equation is measured against; the problem's own by default.
     """
-    solution = solve(
-        problem, method, key=jax.random.key(seed), budget=budget, precision=precision
-    )
+    solution = solve(problem, method, key=jax.random.key(seed), budget=budget, precision=precision)
     if problem.kind == "equation" and reference is None:
         reference = problem.reference
     errors = score(solution, problem, reference)

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import sympy
 
 from continua.equations.parse import coordinate_symbol
@@ -75,7 +76,9 @@ def _compile(expressions: tuple, arguments: tuple) -> Callable:
     # Numbers such as sqrt(2) are folded first, so that the function holds plain
     # Python floats, which take the precision of the arrays that they meet.
     folded = [fold_numbers(expression) for expression in expressions]
-    return sympy.lambdify(list(arguments), folded, modules=["jax", "scipy"], cse=True)
+    # SymPy knows no error function of JAX, and with "scipy" would take NumPy's for all.
+    modules = [{"erf": jax.scipy.special.erf}, "jax"]
+    return sympy.lambdify(list(arguments), folded, modules=modules, cse=True)
 
 
 def fold_numbers(expression):

@@ -70,7 +70,7 @@ class Split:
         return jnp.stack([jnp.stack(row) for row in rows])
 
     def _entry(self, terms, space, parameters):
-        dtype = jnp.result_type(jnp.zeros(()).dtype, jnp.complex64)
+        dtype = jnp.zeros((), complex).dtype
         total = jnp.zeros(space.spectral_shape, dtype)
         names = self.system.parameters
         for coefficient, orders in terms:

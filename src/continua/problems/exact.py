@@ -29,10 +29,10 @@ def burgers(t: np.ndarray, x: np.ndarray, *, nu: float) -> np.ndarray:
     flat_t, flat_x = t.reshape(-1), x.reshape(-1)
     values = np.empty(flat_t.shape)
     # Terms are smaller than exp(-_LEVELS) of the largest where z lies beyond this range;
-    # the step resolves the narrowest peak, of curvature 2 + 2 pi t and less.
+    # the step resolves the narrowest peak, of curvature 2 + 2 pi t and less, and the sine.
     reach = np.sqrt(1 / (np.pi * nu) + _LEVELS)
-    latest = float(flat_t.max(initial=0.0))
-    step = 0.2 / np.sqrt(1 + np.pi * latest)
+    latest = max(float(flat_t.max(initial=0.0)), 1e-300)
+    step = min(0.2 / np.sqrt(1 + np.pi * latest), 0.6 / (np.pi * np.sqrt(4 * nu * latest)))
     z = np.arange(-np.ceil(reach / step), np.ceil(reach / step) + 1) * step
     for begin in range(0, len(values), _CHUNK):
         part = slice(begin, begin + _CHUNK)

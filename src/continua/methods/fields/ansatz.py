@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from continua.methods.fields.expressions import Expression
+from continua.equations.expression import Expression
 
 
 @dataclasses.dataclass(frozen=True)

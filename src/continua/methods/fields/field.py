@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from continua.equations import derivatives
 from continua.methods.fields.ansatz import Ansatz
-from continua.methods.fields.expressions import Expression
+from continua.equations.expression import Expression
 from continua.nets import Fixed
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from continua.methods.fields.ansatz import Ansatz, WallValues
-from continua.methods.fields.expressions import Expression
+from continua.equations.expression import Expression
 from continua.methods.fields.field import Penalty
 from continua.nets import Chain, PeriodicEmbedding, Rescale
 

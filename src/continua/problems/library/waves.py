@@ -71,11 +71,10 @@ def kdv(*, k1: float = 1.4, k2: float = 1.0) -> EquationProblem:
 
 
 def _two_solitons(t: str) -> str:
-    """`u = 2 (F F'' - F'^2) / F^2` with every term divided by the mean growth of `F`."""
+    """`u = 2 (F F'' - F'^2) / F^2`."""
     a = f"(k1*(x + 13) - k1^3*{t})"
     b = f"(k2*(x + 5) - k2^3*{t})"
-    # F exp(-(a + b)/2) = 2 cosh((a - b)/2) + (1 + q) cosh((a + b)/2) + (q - 1) sinh(..)
-    # keeps all exponents small; F itself would overflow far out.
+    # With all terms multiplied by exp(-(a + b)/2) the exponents stay half as large.
     q = "((k1 - k2)/(k1 + k2))^2"
     terms = [
         ("1", "0", f"exp(-({a} + {b})/2)"),

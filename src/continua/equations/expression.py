@@ -1,4 +1,4 @@
-"""Text of conditions as functions of a point."""
+"""Text of conditions as JAX functions of a point."""
 
 import dataclasses
 import functools
@@ -10,9 +10,8 @@ import jax.numpy as jnp
 import sympy
 from jaxtyping import Array, Float
 
-from continua.equations import Scope, parse_expression
 from continua.equations.compile import fold_numbers
-from continua.equations.parse import coordinate_symbol, parameter_symbol
+from continua.equations.parse import Scope, coordinate_symbol, parameter_symbol, parse_expression
 
 
 @dataclasses.dataclass(frozen=True)

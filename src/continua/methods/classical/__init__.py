@@ -1,0 +1,1 @@
+"""Classical methods, and trivial ones, behind the interface of all others."""

@@ -1,0 +1,47 @@
+r"""Implicit Runge-Kutta for stiff initial value problems.
+
+    k_i = f(t + c_i h, y + h sum_{j <= i} a_ij k_j),
+
+each stage a nonlinear system, so that modes which die out fast do not limit the step.
+"""
+
+import dataclasses
+from typing import ClassVar
+
+from continua.integrate import Diffrax
+from continua.methods.base import AbstractDirectMethod, Prepared, Support
+from continua.methods.classical.runge_kutta import initial_value_problem, prepare_ode
+
+
+@dataclasses.dataclass(frozen=True)
+class ImplicitRungeKutta(AbstractDirectMethod):
+    """The singly diagonally implicit method of Kvaerno of order 5 (by diffrax), for
+    stiff ordinary equations.
+
+    **Arguments:**
+
+    - `rtol`, `atol`: tolerances of a step, 1e-8 and 1e-10.
+
+    **Reference:** kvaerno2004singly
+    """
+
+    rtol: float = 1e-8
+    atol: float = 1e-10
+
+    kind: ClassVar[str] = "classical"
+    reference: ClassVar[str] = "kvaerno2004singly"
+
+    def supports(self, problem) -> Support:
+        return initial_value_problem(problem, self.name)
+
+    def ladder(self, problem) -> tuple["ImplicitRungeKutta", ...]:
+        """`rtol` from 1e-2 to 1e-10."""
+        return tuple(
+            dataclasses.replace(self, rtol=10.0**-k, atol=10.0 ** -(k + 2))
+            for k in (2, 4, 6, 8, 10)
+        )
+
+    def prepare(self, problem, *, key) -> Prepared:
+        options = {"rtol": self.rtol, "atol": self.atol}
+        goal = 100 * self.rtol
+        return prepare_ode(self, problem, Diffrax(), options, goal, "other tolerances")

@@ -1,0 +1,261 @@
+r"""Fourier pseudo-spectral method with exponential time differencing.
+
+    dû/dt = L(k) û + N(t, û),
+
+on a periodic box: derivatives by wavenumber, products at the nodes and dealiased, the
+linear part exact in time (ETDRK4), so that its stiffness costs no steps.
+"""
+
+import dataclasses
+import math
+import time
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from continua.core.results import Result, ResultCode
+from continua.core.solution import Solution
+from continua.integrate import etdrk4
+from continua.methods.base import YES, AbstractDirectMethod, Prepared, Support
+from continua.methods.classical import setup
+from continua.methods.classical.grid import GridEvaluator, frames_needed
+from continua.spaces import FourierSpace
+
+_START = {1: 32, 2: 16}
+_MOST_NODES = {1: 4096, 2: 512}
+_MOST_STEPS = 2**18
+_MOST_SECONDS = 60.0  # after which no dearer resolution is tried
+_FRAMES = 8  # frames in an interval of the evaluation grid, at the most
+_MOST_NUMBERS = 20_000_000  # in all frames
+_USABLE = 1e-3  # change between two resolutions above which a solution is not used
+
+
+@dataclasses.dataclass(frozen=True)
+class Spectral(AbstractDirectMethod):
+    """Fourier pseudo-spectral in space, ETDRK4 in time, for periodic problems.
+
+    What is not given is chosen: nodes and steps are doubled until that changes the
+    solution on the evaluation grid by less than `tolerance`.
+
+    **Arguments:**
+
+    - `num_points`: nodes of each axis; `None` chooses.
+    - `dt`: the step, shortened a little where it does not meet the evaluation times;
+      `None` chooses.
+    - `tolerance`: relative L2 change, 1e-9 (rounding sets the limit in float32).
+
+    **Reference:** kassam2005fourth
+    """
+
+    num_points: int | None = None
+    dt: float | None = None
+    tolerance: float = 1e-9
+
+    kind: ClassVar[str] = "classical"
+    reference: ClassVar[str] = "kassam2005fourth"
+
+    def supports(self, problem) -> Support:
+        known = setup.forward_problem(problem, self.name)
+        if not known.ok:
+            return known
+        equation = problem.equation
+        if equation.time is None:
+            return Support(False, "Spectral steps in time, and the equation is steady")
+        if not 1 <= len(equation.space) <= 2:
+            return Support(False, "Spectral needs one or two space coordinates")
+        if any(problem.boundary.get(c) != "periodic" for c in equation.space):
+            return Support(False, "Spectral needs periodic conditions on every axis")
+        return YES
+
+    def ladder(self, problem) -> tuple["Spectral", ...]:
+        """Tolerances from 1e-1 to 1e-11."""
+        return tuple(
+            dataclasses.replace(self, num_points=None, dt=None, tolerance=10.0**-k)
+            for k in (1, 3, 5, 7, 9, 11)
+        )
+
+    def prepare(self, problem, *, key) -> Prepared:
+        begun = time.perf_counter()
+        trial = _Trial(problem)
+        nodes, steps, change = self._resolution(trial)
+        factor = trial.frames_factor(nodes, steps, self.tolerance)
+        tuning = time.perf_counter() - begun
+        space = trial.space(nodes)
+        program = trial.program(space, factor)
+        inputs = {**trial.inputs(space), "steps": jnp.asarray(steps // factor, jnp.int32)}
+
+        def finish(outputs) -> Solution:
+            return _solution(self, problem, trial, space, outputs, change)
+
+        # A resolution that was given whole was not tuned.
+        chosen = self.num_points is None or self.dt is None
+        return Prepared(program, inputs, finish, tuning_seconds=tuning if chosen else 0.0)
+
+    def _resolution(self, trial: "_Trial") -> tuple[int, int, float]:
+        """Nodes, steps in an interval, and the last change on the evaluation grid."""
+        steps = 1 if self.dt is None else trial.steps_of(self.dt)
+        nodes = self.num_points or _START[len(trial.names)]
+        if self.num_points and self.dt:
+            return nodes, steps, 0.0
+        tolerance = max(self.tolerance, 200 * float(jnp.finfo(jnp.zeros(()).dtype).eps))
+        before: dict[str, float] = {}
+        while True:
+            here = trial.solve(nodes, steps)
+            in_time = in_space = 0.0
+            if self.dt is None:
+                in_time = setup.relative_change(here, trial.solve(nodes, 2 * steps))
+            if self.num_points is None and (in_time <= tolerance or math.isinf(in_time)):
+                in_space = setup.relative_change(here, trial.solve(2 * nodes, steps))
+            change = max(in_time, in_space)
+            # Where refinement no longer helps, rounding (or chaos) is what is left.
+            stuck = [
+                0 < c < math.inf and c > 0.5 * before.get(name, math.inf) and c < _USABLE
+                for name, c in (("time", in_time), ("space", in_space))
+            ]
+            done = all(
+                c <= tolerance or s for c, s in zip((in_time, in_space), stuck, strict=True)
+            )
+            if done or not trial.affords(nodes, steps):
+                return nodes, steps, change
+            if in_time > tolerance and not stuck[0]:
+                ratio = in_time / tolerance if math.isfinite(in_time) else 2.0
+                steps *= 2 ** max(1, min(3, math.floor(math.log2(ratio) / 4)))
+            if in_space > tolerance and not stuck[1]:
+                nodes *= 2
+            before = {"time": in_time or math.inf, "space": in_space or math.inf}
+
+
+class _Trial:
+    """Solves of one problem at several resolutions, each compiled once."""
+
+    def __init__(self, problem):
+        self.problem = problem
+        self.names, self.lower, self.upper = setup.box(problem)
+        grid = problem.evaluation_grid()
+        self.times = grid[problem.equation.time]
+        self.axes = {c: grid[c] for c in self.names}
+        self.begun = time.perf_counter()
+        self.last = 0.0
+        self.programs: dict[tuple[int, int], Any] = {}
+        self.solved: dict[tuple[int, int], np.ndarray] = {}
+
+    def space(self, nodes: int) -> FourierSpace:
+        return FourierSpace(self.names, self.lower, self.upper, (nodes,) * len(self.names))
+
+    def steps_of(self, dt: float) -> int:
+        steps = math.ceil((self.times[1] - self.times[0]) / dt - 1e-6)
+        return max(1, steps if steps < _FRAMES else _FRAMES * math.ceil(steps / _FRAMES))
+
+    def affords(self, nodes: int, steps: int) -> bool:
+        """Whether a solve four times as dear is within the limits."""
+        spent = time.perf_counter() - self.begun
+        return (
+            2 * nodes <= _MOST_NODES[len(self.names)]
+            and 2 * steps * len(self.times) <= _MOST_STEPS
+            and spent + 4 * self.last <= _MOST_SECONDS
+        )
+
+    def inputs(self, space) -> dict[str, Any]:
+        dtype = jnp.zeros(()).dtype
+        start = jnp.asarray(setup.initial_state(self.problem, space.axes()), dtype)
+        return {"start": start, "parameters": setup.parameters_of(self.problem)}
+
+    def program(self, space, factor: int):
+        """States and slopes at the nodes, `factor` frames an evaluation interval."""
+        symbol, nonlinear, _ = self.problem.equation.split(space)
+        rows = jnp.asarray(setup.unknown_rows(self.problem))
+        t0 = float(self.times[0])
+        saves = (len(self.times) - 1) * factor
+        spacing = float(self.times[-1] - self.times[0]) / saves
+
+        def program(inputs):
+            parameters = inputs["parameters"]
+            real = inputs["start"].dtype
+            dt = jnp.asarray(spacing, real) / inputs["steps"].astype(real)
+            found = etdrk4(
+                symbol(parameters),
+                lambda t, y: nonlinear(t, y, parameters),
+                space.to_spectral(inputs["start"]),
+                t0,
+                dt,
+                inputs["steps"],
+                saves,
+            )
+            frames, slopes = (space.to_physical(a[:, rows]) for a in (found.ys, found.slopes))
+            return dataclasses.replace(found, ys=frames, slopes=slopes)
+
+        return program
+
+    def run(self, nodes: int, steps: int, factor: int):
+        key = (nodes, factor)
+        space = self.space(nodes)
+        if key not in self.programs:
+            self.programs[key] = jax.jit(self.program(space, factor)), self.inputs(space)
+        program, inputs = self.programs[key]
+        begun = time.perf_counter()
+        inputs = {**inputs, "steps": jnp.asarray(steps // factor, jnp.int32)}
+        found = jax.block_until_ready(program(inputs))
+        self.last = time.perf_counter() - begun
+        return found
+
+    def solve(self, nodes: int, steps: int) -> np.ndarray:
+        """Unknowns on the evaluation grid `(T, c, *n)`."""
+        key = (nodes, steps)
+        if key not in self.solved:
+            frames = np.asarray(self.run(nodes, steps, 1).ys, float)
+            self.solved[key] = setup.on_grid(self.space(nodes), frames, self.axes)
+        return self.solved[key]
+
+    def frames_factor(self, nodes: int, steps: int, tolerance: float) -> int:
+        """How many frames an interval needs for values in between."""
+        room = _MOST_NUMBERS // (len(self.times) * nodes ** len(self.names))
+        factor = min(steps & -steps, _FRAMES, 2 ** max(0, int(math.log2(max(room, 1)))))
+        if factor == 1:
+            return 1
+        found = self.run(nodes, steps, factor)
+        arrays = (np.asarray(a, float) for a in (found.ts, found.ys, found.slopes))
+        return frames_needed(*arrays, factor, 10 * tolerance)
+
+
+def _solution(method, problem, trial: _Trial, space, found, change: float) -> Solution:
+    evaluator = GridEvaluator(
+        np.asarray(found.ys, float),
+        np.linspace(trial.times[0], trial.times[-1], len(found.ts)),
+        np.asarray(found.slopes, float),
+        space,
+        problem.equation.coordinates.index(problem.equation.time),
+    )
+    state, *wave = np.unravel_index(
+        int(found.component),
+        (len(problem.equation.system.states), *space.spectral_shape),
+    )
+    waves = ", ".join(str(space.wavenumbers(i)[k]) for i, k in enumerate(wave))
+    result = setup.ending(
+        int(found.code),
+        int(found.steps),
+        problem.equation.time,
+        float(found.t_end),
+        f"{problem.equation.system.states[state]} at wavenumber {waves}",
+        "a smaller dt, more num_points, or FiniteDifferences where the highest derivatives "
+        "have variable coefficients",
+    )
+    if result.ok and change > _USABLE:
+        result = Result(
+            ResultCode.not_converged,
+            f"doubling nodes or steps still changes the solution by {change:.1e}",
+            "give num_points and dt, or a shorter time",
+        )
+    elif result.ok and change > 10 * method.tolerance:
+        result = Result(message=f"doubling nodes or steps changes the solution by {change:.1e}")
+    stats = {
+        "evaluations": found.evaluations,
+        "steps": found.steps,
+        "rejected": found.rejected,
+        "num_points": space.shape[0],
+        "dt": found.dt_last,
+        "frames": len(found.ts),
+        "estimated_error": change,
+    }
+    return setup.solution_of(method, problem, evaluator, result, stats)

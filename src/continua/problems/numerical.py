@@ -1,0 +1,121 @@
+"""References by very accurate classical solves, computed when they are first asked for."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import numpy as np
+
+from continua.core.errors import InputError
+from continua.problems.equation import EquationProblem
+from continua.problems.reference import AbstractReference, points_of
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class OdeReference(AbstractReference):
+    """An ordinary differential equation by the Runge-Kutta method of order 8, or by an
+    implicit one of order 5 where it is stiff, near the limit of double precision.
+
+    **Arguments:**
+
+    - `problem`: without unknown parameters.
+
+    **Reference:** hairer1993solving
+    """
+
+    problem: EquationProblem
+
+    @property
+    def error(self) -> float:
+        return _ode(self).error
+
+    @property
+    def evidence(self) -> str:
+        return _ode(self).evidence
+
+    def values(self, *coordinates: Any) -> np.ndarray:
+        (t,) = points_of(self.problem.equation.coordinates, coordinates)
+        found = _ode(self).path(t.reshape(-1))
+        states, unknowns = self.problem.states(), self.problem.equation.unknowns
+        return np.stack([found[states.index(u)].reshape(t.shape) for u in unknowns])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SpectralReference(AbstractReference):
+    """A periodic equation in time by Fourier series and exponential time differencing,
+    nodes and steps doubled until that changes nothing any more.
+
+    **Arguments:**
+
+    - `problem`: periodic, in time, without unknown parameters.
+    - `tolerance`: relative L2 change at which doubling ends, 1e-9; the
+      last doubling leaves much less.
+
+    **Reference:** kassam2005fourth
+    """
+
+    problem: EquationProblem
+    tolerance: float = 1e-9
+
+    @property
+    def error(self) -> float:
+        return _periodic(self).error
+
+    @property
+    def evidence(self) -> str:
+        return _periodic(self).evidence
+
+    def values(self, *coordinates: Any) -> np.ndarray:
+        arrays = points_of(self.problem.equation.coordinates, coordinates)
+        points = np.stack([a.reshape(-1) for a in arrays], axis=-1)
+        return _periodic(self).at(points).T.reshape(-1, *arrays[0].shape)
+
+
+def numerical_reference(problem: EquationProblem) -> AbstractReference | None:
+    """The reference that a problem can have without an exact solution.
+
+    **Arguments:**
+
+    - `problem`: of an equation.
+
+    **Returns:** an `OdeReference`, a `SpectralReference`, or `None` where walls, unknown
+    parameters or the form of the equation stand against both. Nothing is solved yet.
+    """
+    equation = problem.equation
+    if problem.unknown_parameters or equation.time is None:
+        return None
+    try:
+        equation.first_order()
+    except InputError:
+        return None
+    bare = dataclasses.replace(problem, reference=None)
+    if not equation.space:
+        return OdeReference(bare)
+    periodic = all(problem.boundary.get(c) == "periodic" for c in equation.space)
+    return SpectralReference(bare) if periodic and len(equation.space) <= 2 else None
+
+
+def with_reference(problem: EquationProblem) -> EquationProblem:
+    """The problem with its numerical reference, where it has none and can have one.
+
+    **Arguments:**
+
+    - `problem`: of an equation.
+    """
+    if problem.reference is not None:
+        return problem
+    return dataclasses.replace(problem, reference=numerical_reference(problem))
+
+
+@functools.lru_cache(maxsize=16)
+def _ode(reference: OdeReference):
+    from continua.problems.solve_ode import solve_accurately
+
+    return solve_accurately(reference.problem)
+
+
+@functools.lru_cache(maxsize=8)
+def _periodic(reference: SpectralReference):
+    from continua.problems.solve_periodic import solve_accurately
+
+    return solve_accurately(reference.problem, reference.tolerance)
