@@ -8,9 +8,17 @@ each stage a nonlinear system, so that modes which die out fast do not limit the
 import dataclasses
 from typing import ClassVar
 
+import jax
+import numpy as np
+
+from continua.core.solution import Solution
 from continua.integrate import Diffrax
 from continua.methods.base import AbstractDirectMethod, Prepared, Support
-from continua.methods.classical.runge_kutta import initial_value_problem, prepare_ode
+from continua.methods.classical.runge_kutta import (
+    initial_value_problem,
+    ode_program,
+    prepare_ode,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,4 +52,26 @@ class ImplicitRungeKutta(AbstractDirectMethod):
     def prepare(self, problem, *, key) -> Prepared:
         options = {"rtol": self.rtol, "atol": self.atol}
         goal = 100 * self.rtol
-        return prepare_ode(self, problem, Diffrax(), options, goal, "other tolerances")
+        prepared = prepare_ode(self, problem, Diffrax(), options, goal, "other tolerances")
+
+        def finish(found) -> Solution:
+            solution = prepared.finish(found)
+            count = _evaluations(problem, options, np.asarray(found.ts))
+            return dataclasses.replace(solution, stats={**solution.stats, "evaluations": count})
+
+        return dataclasses.replace(prepared, finish=finish)
+
+
+def _evaluations(problem, options, times: np.ndarray) -> float:
+    """Right-hand sides in one solve, those of Newton iterations included, by counting
+    them in a run of its own."""
+    count = 0
+
+    def tick():
+        nonlocal count
+        count += 1
+
+    program, inputs = ode_program(problem, Diffrax(), options, times, tick)
+    jax.block_until_ready(jax.jit(program)(inputs).ys)
+    jax.effects_barrier()
+    return float(count)

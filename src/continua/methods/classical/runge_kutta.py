@@ -123,7 +123,11 @@ def initial_value_problem(problem: Any, name: str) -> Support:
 
 
 def ode_program(
-    problem: EquationProblem, integrator: Any, options: dict[str, Any], times: np.ndarray
+    problem: EquationProblem,
+    integrator: Any,
+    options: dict[str, Any],
+    times: np.ndarray,
+    on_evaluation: Callable[[], None] | None = None,
 ) -> tuple[Callable, dict[str, Any]]:
     """A solve as a function of its inputs: start, parameters and tolerances.
 
@@ -133,8 +137,15 @@ def ode_program(
     - `integrator`: of `integrate`.
     - `options`: of `integrate.solve`; tolerances become inputs.
     - `times`: where states are saved.
+    - `on_evaluation`: called on the host at each evaluation of the right-hand side.
     """
-    field = problem.equation.semidiscrete(None)
+    right = problem.equation.semidiscrete(None)
+
+    def field(t, y, parameters):
+        if on_evaluation is not None:
+            jax.debug.callback(on_evaluation)
+        return right(t, y, parameters)
+
     dtype = jnp.zeros(()).dtype
     t0, t1 = (float(t) for t in problem.domain[problem.equation.time])
     traced = {k: jnp.asarray(v, dtype) for k, v in options.items() if k in ("rtol", "atol")}

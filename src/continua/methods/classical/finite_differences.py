@@ -1,0 +1,215 @@
+r"""Finite differences: the method of lines in time, Newton's method where steady.
+
+    dy_i/dt = F(t, x_i, y_i, D y, D^2 y, ...),
+
+`D` differences of order 2, 4 or 6 on a uniform grid between walls or around a ring.
+"""
+
+import dataclasses
+import math
+import time
+from typing import Any, ClassVar
+
+import jax
+import numpy as np
+
+from continua.core.results import Result
+from continua.core.solution import Solution
+from continua.methods.base import YES, AbstractDirectMethod, Prepared, Support
+from continua.methods.classical import setup
+from continua.methods.classical.grid import GridEvaluator, frames_needed, refined
+from continua.methods.classical.lines import Lines, StiffLines, explicit_program
+from continua.methods.classical.steady import SteadySolve, solve_steady
+from continua.spaces import FiniteDifferenceSpace
+
+_MOST_NODES = {1: 2500, 2: 260}
+_STIFF = {1: 3e4, 2: 2e5}  # spectral radius times horizon above which steps are implicit
+_MOST_SECONDS = 60.0  # after which no finer grid is tried
+_FRAMES = 4
+_MOST_NUMBERS = 20_000_000  # in all frames
+
+
+@dataclasses.dataclass(frozen=True)
+class FiniteDifferences(AbstractDirectMethod):
+    """Finite differences in space; in time explicit steps (Tsit5), or implicit ones
+    (Radau IIA, BDF) with a sparse Jacobian where the grid makes the system stiff.
+
+    **Arguments:**
+
+    - `num_points`: nodes of each axis; `None` refines the evaluation grid until the
+      estimated error is below `10 rtol`.
+    - `order`: of accuracy, 2, 4 or 6; 4. Between walls 6 suits diffusion alone.
+    - `rtol`, `atol`: tolerances in time, 1e-7 and 1e-9.
+    - `stiff`: whether steps are implicit; `None` decides by the Jacobian.
+
+    **Reference:** fornberg1988generation
+    """
+
+    num_points: int | None = None
+    order: int = 4
+    rtol: float = 1e-7
+    atol: float = 1e-9
+    stiff: bool | None = None
+
+    kind: ClassVar[str] = "classical"
+    reference: ClassVar[str] = "fornberg1988generation"
+
+    def supports(self, problem) -> Support:
+        known = setup.forward_problem(problem, self.name)
+        if not known.ok:
+            return known
+        equation = problem.equation
+        if not 1 <= len(equation.space) <= 2:
+            return Support(False, "FiniteDifferences needs one or two space coordinates")
+        if equation.time is None and not any(problem.boundary.values()):
+            return Support(False, "FiniteDifferences needs conditions on the walls")
+        return YES
+
+    def ladder(self, problem) -> tuple["FiniteDifferences", ...]:
+        """Nodes from 17 on (9 in two dimensions), doubled five times."""
+        most = 9 if len(problem.equation.space) == 2 else 17
+        return tuple(
+            dataclasses.replace(self, num_points=(most - 1) * 2**k + 1) for k in range(6)
+        )
+
+    def prepare(self, problem, *, key) -> Prepared:
+        if problem.equation.time is None:
+            return self._prepare_steady(problem)
+        begun = time.perf_counter()
+        times = problem.evaluation_grid()[problem.equation.time]
+        shape, change = self._resolution(problem, lambda space: self._frames(problem, space, times))
+        lines = Lines(problem, self._space(problem, shape))
+        stiff = self._is_stiff(lines)
+        factor = self._factor(lines, stiff, times)
+        tuning = time.perf_counter() - begun if self.num_points is None else 0.0
+        fine = refined(times, factor)
+
+        def finish(found) -> Solution:
+            return self._solution(lines, fine, found, change, stiff)
+
+        if stiff:
+            system = StiffLines(lines)
+
+            def program(inputs):
+                return system.solve(inputs, self.rtol, self.atol)
+
+            return Prepared(program, fine, finish, False, tuning)
+        program, inputs = explicit_program(lines, fine, self.rtol, self.atol)
+        return Prepared(program, inputs, finish, True, tuning)
+
+    def _prepare_steady(self, problem) -> Prepared:
+        begun = time.perf_counter()
+        shape, change = self._resolution(
+            problem, lambda space: solve_steady(problem, space).field[None]
+        )
+        tuning = time.perf_counter() - begun if self.num_points is None else 0.0
+        space = self._space(problem, shape)
+
+        def finish(found: SteadySolve) -> Solution:
+            stats = {
+                "evaluations": found.evaluations,
+                "steps": found.iterations,
+                "num_points": space.shape[0],
+                "estimated_error": change,
+            }
+            evaluator = GridEvaluator(found.field[None], space=space)
+            result = self._judged(found.result, change)
+            return setup.solution_of(self, problem, evaluator, result, stats)
+
+        return Prepared(lambda space: solve_steady(problem, space), space, finish, False, tuning)
+
+    def _space(self, problem, shape: tuple[int, ...]) -> FiniteDifferenceSpace:
+        names, lower, upper = setup.box(problem)
+        periodic = tuple(problem.boundary.get(c) == "periodic" for c in names)
+        return FiniteDifferenceSpace(names, lower, upper, shape, periodic, self.order)
+
+    def _resolution(self, problem, solve) -> tuple[tuple[int, ...], float]:
+        """Nodes of each axis and the estimated error on the evaluation grid.
+
+        The grids hold the nodes of the evaluation grid. Of two of them, one twice as
+        fine, `|u_fine - u_coarse| / (2^order - 1)` estimates the error of the finer.
+        """
+        grid = problem.evaluation_grid()
+        names = problem.equation.space
+        axes = {c: grid[c] for c in names}
+        ring = [problem.boundary.get(c) == "periodic" for c in names]
+        if self.num_points is not None:
+            return (self.num_points,) * len(names), 0.0
+        cells = [len(axes[c]) - (0 if r else 1) for c, r in zip(names, ring, strict=True)]
+        least = 3 * self.order + max(problem.equation.orders[c] for c in names)
+        scale = 2 ** max(0, math.ceil(math.log2(least / min(cells))))
+        begun, before, error = time.perf_counter(), None, math.inf
+        while True:
+            shape = tuple(n * scale + (0 if r else 1) for n, r in zip(cells, ring, strict=True))
+            since = time.perf_counter()
+            space = self._space(problem, shape)
+            found = setup.on_grid(space, solve(space), axes)
+            now = time.perf_counter()
+            if before is not None:
+                error = setup.relative_change(before, found) / (2**self.order - 1)
+            dear = (now - since) * 4 ** len(names) + (now - begun) > _MOST_SECONDS
+            if error <= 10 * self.rtol or dear or 2 * max(shape) > _MOST_NODES[len(names)]:
+                return shape, error if before is not None else 0.0
+            before, scale = found, 2 * scale
+
+    def _is_stiff(self, lines: Lines) -> bool:
+        if self.stiff is not None:
+            return self.stiff
+        start, end = lines.problem.domain[lines.problem.equation.time]
+        return StiffLines(lines).radius() * (end - start) > _STIFF[len(lines.space.shape)]
+
+    def _frames(self, problem, space, times: np.ndarray) -> np.ndarray:
+        return np.asarray(self._run(Lines(problem, space), times).ys, float)
+
+    def _run(self, lines: Lines, times: np.ndarray, stiff: bool | None = None) -> Any:
+        stiff = self._is_stiff(lines) if stiff is None else stiff
+        if stiff:
+            return StiffLines(lines).solve(times, self.rtol, self.atol)
+        program, inputs = explicit_program(lines, times, self.rtol, self.atol)
+        return jax.jit(program)(inputs)
+
+    def _factor(self, lines: Lines, stiff: bool, times: np.ndarray) -> int:
+        """How many frames an evaluation interval needs for values in between."""
+        if self.num_points is not None or math.prod(lines.space.shape) * len(times) * _FRAMES > (
+            _MOST_NUMBERS
+        ):
+            return 1
+        fine = refined(times, _FRAMES)
+        found = self._run(lines, fine, stiff)
+        arrays = (np.asarray(a, float) for a in (found.ys, found.slopes))
+        return frames_needed(fine, *arrays, _FRAMES, 100 * self.rtol)
+
+    def _solution(self, lines: Lines, times, found, change: float, stiff: bool) -> Solution:
+        problem, space = lines.problem, lines.space
+        evaluator = GridEvaluator(
+            np.asarray(found.ys, float),
+            times,
+            np.asarray(found.slopes, float),
+            space,
+            problem.equation.coordinates.index(problem.equation.time),
+        )
+        result = setup.ending(
+            int(found.code),
+            int(found.steps),
+            problem.equation.time,
+            float(found.t_end),
+            setup.place(int(found.component), lines.states, space.axes()),
+            "more num_points, smaller tolerances, or conditions that suit the direction "
+            "in which things move",
+        )
+        stats = {
+            "evaluations": found.evaluations,
+            "steps": found.steps,
+            "rejected": found.rejected,
+            "num_points": space.shape[0],
+            "implicit": stiff,
+            "frames": len(times),
+            "estimated_error": change,
+        }
+        return setup.solution_of(self, problem, evaluator, self._judged(result, change), stats)
+
+    def _judged(self, result: Result, change: float) -> Result:
+        """A success whose estimated error is above the aim says so."""
+        if result.ok and change > 10 * self.rtol:
+            return Result(message=f"the error in space is estimated at {change:.1e}")
+        return result
