@@ -2,7 +2,6 @@
 
 import dataclasses
 import pathlib
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -68,7 +67,7 @@ def solve(
             solution = _compute(problem, method, key)
         else:
             solution = _learn(problem, method, key, seconds, run_dir, resume, on_progress)
-    solution = _checked(dataclasses.replace(solution, precision=precision))
+    solution = _checked(dataclasses.replace(solution, precision=precision), problem)
     if throw and not solution.result.ok:
         raise SolveError(str(solution.result))
     return solution
@@ -149,7 +148,8 @@ def _compute(problem, method: AbstractDirectMethod, key) -> Solution:
     """A direct solve: compiled apart, run warm, its parts timed."""
     with stopwatch() as preparation:
         prepared = method.prepare(problem, key=key)
-    compiling = preparation.compile
+    # Choosing a resolution compiles too; all of that is tuning.
+    compiling = 0.0 if prepared.tuning_seconds else preparation.compile
     if prepared.traced:
         with stopwatch() as clock:
             program = jax.jit(prepared.program).lower(prepared.inputs).compile()
@@ -180,10 +180,8 @@ def _compute(problem, method: AbstractDirectMethod, key) -> Solution:
 
 def _learn(problem, method, key, budget, run_dir, resume, on_progress) -> Solution:
     """Data, training, and what a trained model is worth."""
-    start = time.perf_counter()
     with stopwatch() as data_clock:
         method.generate(problem)
-    del start
     fitted = fit(
         method,
         problem,
@@ -222,10 +220,10 @@ def _evaluation_seconds(solution: Solution) -> float:
     return warm_seconds(lambda: jnp.asarray(solution.evaluator(points)))
 
 
-def _checked(solution: Solution) -> Solution:
+def _checked(solution: Solution, problem: Any) -> Solution:
     """A solution whose values are not finite is never called a success."""
-    if not solution.result.ok:
-        return solution
+    if not solution.result.ok or problem.kind == "series":
+        return solution  # a forecast of several series has no values where one has none
     mesh = np.meshgrid(*(solution.grid[c] for c in solution.coordinates), indexing="ij")
     values = solution.values(*mesh)
     bad = ~np.isfinite(values).all(axis=0)

@@ -128,7 +128,7 @@ def test_damaged_and_missing_records_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(2e-6, "2 us"), (0.02, "20 ms"), (61.5, "61.5 s"), (600, "10 min")]
+    ("seconds", "text"), [(2e-6, "2 us"), (0.02, "20 ms"), (61.5, "61.5 s"), (600.0, "10 min")]
 )
 def test_times_have_a_unit_that_suits_them(seconds, text):
     assert seconds_text(seconds) == text

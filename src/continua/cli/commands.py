@@ -9,6 +9,7 @@ import numpy as np
 
 from continua.cli import arguments as args
 from continua.cli.benchmarks import benchmark_names, run_benchmark
+from continua.cli.find import find
 from continua.cli.method import parse_method
 from continua.cli.show import listing, show_text
 from continua.cli.terminal import case_progress, console, emit, training_progress
@@ -24,7 +25,7 @@ from continua.compare.run import (
     write_inputs,
 )
 from continua.core.errors import InputError
-from continua.problems import find, series_from_csv
+from continua.problems import series_from_csv
 from continua.solve import chosen_method, parse_budget, solve
 
 

@@ -3,10 +3,11 @@
 import inspect
 import pathlib
 
+from continua.cli.find import find
 from continua.core.citations import citation
 from continua.core.errors import InputError
 from continua.methods import METHODS, best_classical
-from continua.problems import PROBLEMS, find
+from continua.problems import PROBLEMS
 from continua.solve import able
 
 

@@ -121,7 +121,7 @@ def breakeven(learned: Summary, classical: Record | None) -> float:
     if not learned.amortised:
         return 1.0 if total < classical.seconds_run else float("inf")
     gain = classical.seconds_run - run
-    return math.ceil((total - run) / gain) if gain > 0 else float("inf")
+    return float(math.ceil((total - run) / gain)) if gain > 0 else float("inf")
 
 
 def summarise(records: Sequence[Record], metric: str) -> list[Summary]:

@@ -54,12 +54,12 @@ class Condition:
     """
 
     unknown: str
-    coefficients: Mapping[int, float | str]
-    value: str = "0"
+    coefficients: Mapping[int, Any]
+    value: Any = "0"
 
     def __post_init__(self):
         where = f"condition on '{self.unknown}'"
-        if not isinstance(self.coefficients, Mapping) or not self.coefficients:
+        if not self.coefficients:
             raise InputError("no coefficients", where=where, fix="write {0: 1.0} for a value")
         found: dict[int, float | str] = {}
         for order, a in self.coefficients.items():
@@ -76,17 +76,11 @@ class Walls:
 
     **Arguments:**
 
-    - `lower`, `upper`: tuples of `Condition`; a single one is a tuple of one.
+    - `lower`, `upper`: tuples of `Condition`.
     """
 
     lower: tuple[Condition, ...] = ()
     upper: tuple[Condition, ...] = ()
-
-    def __post_init__(self):
-        for side in ("lower", "upper"):
-            value = getattr(self, side)
-            value = (value,) if isinstance(value, Condition) else tuple(value)
-            object.__setattr__(self, side, value)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import io
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -111,7 +112,7 @@ def read_table(path: str | pathlib.Path) -> Table:
     text = read_text(path)
     head = next((line for line in text.splitlines() if line.strip()), "")
     delimiter = max(",;\t", key=head.count)
-    reader = csv.reader(text.splitlines(), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows, lines = [], []
     try:
         for row in reader:

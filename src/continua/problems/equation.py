@@ -8,7 +8,7 @@ import numpy as np
 
 from continua.equations import Equation
 from continua.problems.checks import check_equation_problem
-from continua.problems.conditions import Measurements, Unknown, Walls
+from continua.problems.conditions import Measurements, Unknown
 from continua.problems.problem import AbstractProblem
 
 TIMES = {True: 51, False: 201}  # evaluation times with space, and without
@@ -41,13 +41,13 @@ class EquationProblem(AbstractProblem):
     name: str
     title: str
     equation: Equation
-    domain: Mapping[str, tuple[float, float]]
-    parameters: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    domain: Mapping[str, Any]
+    parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     unknown_parameters: Mapping[str, Unknown] = dataclasses.field(default_factory=dict)
-    initial: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    boundary: Mapping[str, str | Walls] = dataclasses.field(default_factory=dict)
+    initial: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    boundary: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     data: Measurements | None = None
-    num_points: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    num_points: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     reference: Any = None
     citation: str = ""
     notes: str = ""
@@ -89,7 +89,7 @@ def initial_names(equation: Equation) -> tuple[str, ...]:
     - `equation`: in time or steady.
     """
     return tuple(
-        f"{u}_{equation.time * k}" if k else u
+        f"{u}_{str(equation.time) * k}" if k else u
         for u, order in equation.time_orders.items()
         for k in range(order)
     )

@@ -78,11 +78,8 @@ class FamilyProblem(AbstractProblem):
     def __post_init__(self):
         for name, least in (("num_points", 8), ("num_train", 1), ("num_test", 1), ("seed", 0)):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise InputError(
-                    f"got {value!r}, expected a whole number of {least} or more",
-                    where=f"family.{name}",
-                )
+            if value < least:
+                raise InputError(f"got {value}, expected {least} or more", where=f"family.{name}")
         fields = _of_base(self) if self.stored is None else _of_stored(self)
         for name, value in fields.items():
             object.__setattr__(self, name, value)

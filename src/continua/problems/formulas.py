@@ -27,13 +27,13 @@ def evaluate(
     arrays = [np.asarray(coordinates[c], float) for c in equation.coordinates]
     with np.errstate(all="ignore"):
         value = function(*arrays, *(float(parameters[p]) for p in equation.parameters))
-    return np.broadcast_to(np.asarray(value, float), np.broadcast_shapes(*(a.shape for a in arrays)))
+    return np.broadcast_to(
+        np.asarray(value, float), np.broadcast_shapes(*(a.shape for a in arrays))
+    )
 
 
 @functools.lru_cache(maxsize=256)
-def compiled(
-    text: str, coordinates: tuple[str, ...], parameters: tuple[str, ...] = ()
-) -> Callable:
+def compiled(text: str, coordinates: tuple[str, ...], parameters: tuple[str, ...] = ()) -> Callable:
     """A formula as a NumPy function of coordinates and parameters.
 
     **Arguments:**

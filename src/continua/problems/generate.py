@@ -60,7 +60,9 @@ def initial_state(problem: EquationProblem, grid: dict[str, np.ndarray]) -> np.n
 def _spectra(family: FamilyProblem, part: int, count: int) -> np.ndarray:
     """Spectra of the states (in the order of the equation): `(n, s, *W)`."""
     seeds = ([family.seed, part, i] for i in range(count))
-    return np.stack([family.distribution.draw(family.base, np.random.default_rng(s)) for s in seeds])
+    return np.stack(
+        [family.distribution.draw(family.base, np.random.default_rng(s)) for s in seeds]
+    )
 
 
 def _states(family: FamilyProblem, spectra: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -144,7 +146,7 @@ def _resolution(family: FamilyProblem, probes: Any) -> tuple[int, int]:
     coarse = (_COARSEST[dimensions],) * dimensions
     found = refine(
         lambda size, steps: _on_grid(_solve(family, probes, size, steps), coarse),
-        lambda old, new: np.linalg.norm(new - old) / np.linalg.norm(new),
+        lambda old, new: float(np.linalg.norm(new - old) / np.linalg.norm(new)),
         lambda size, steps: size <= _FINEST[dimensions] and steps * saves <= _MOST,
         size=_COARSEST[dimensions],
         steps=max(1, _FEWEST // saves),

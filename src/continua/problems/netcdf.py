@@ -112,7 +112,8 @@ def _family(path: pathlib.Path, dataset: Any, num_test: int | None) -> FamilyPro
         raise InputError(
             f"{test} of {count} samples cannot be for testing", where=path.name, fix="add samples"
         )
-    parts = [tuple(a[part] for a in arrays) for part in (slice(count - test), slice(-test, None))]
+    a, u = arrays
+    pairs = FamilyData((a[:-test], u[:-test]), (a[-test:], u[-test:]))
     return FamilyProblem(
         name=path.stem,
         title=path.stem,
@@ -122,7 +123,7 @@ def _family(path: pathlib.Path, dataset: Any, num_test: int | None) -> FamilyPro
         inputs=inputs,
         outputs=outputs,
         num_points=arrays[0].shape[2],
-        stored=FamilyData(*parts),
+        stored=pairs,
     )
 
 

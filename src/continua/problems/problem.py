@@ -8,7 +8,7 @@ import numpy as np
 from continua.problems.values import AbstractValue
 
 
-class AbstractProblem(AbstractValue):
+class AbstractProblem(AbstractValue, abc.ABC):
     """What is known, as a value: `kind`, a grid to judge on, and a digest.
 
     The reference does not count in comparisons: it judges answers, and is no part of

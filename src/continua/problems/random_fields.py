@@ -189,15 +189,14 @@ def _given(base: Any) -> list[np.ndarray]:
     """The initial state of a problem on a fine grid, one array a state."""
     equation = base.equation
     size = _FINE.get(len(equation.space), 64)
-    axes = [np.linspace(*base.domain[c], size, endpoint=False) for c in equation.space]
+    ends = [base.domain[c] for c in equation.space]
+    axes = [np.linspace(low, high, size, endpoint=False) for low, high in ends]
     mesh = dict(zip(equation.space, np.meshgrid(*axes, indexing="ij"), strict=True))
     mesh[equation.time] = np.asarray(base.domain[equation.time][0])
     values = base.all_parameters()
     return [evaluate(base.initial[n], equation, mesh, values) for n in base.states()]
 
 
-def _check_waves(count: Any) -> None:
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise InputError(
-            f"got {count!r}, expected a whole number of 1 or more", where="distribution.num_waves"
-        )
+def _check_waves(count: int) -> None:
+    if count < 1:
+        raise InputError(f"got {count}, expected 1 or more", where="distribution.num_waves")

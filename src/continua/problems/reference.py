@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from continua.core.errors import InputError
+from continua.core.errors import InputError, suggest
 from continua.equations import Scope, parse_expression
 from continua.problems.conditions import as_formula, as_number
 from continua.problems.exact import burgers
@@ -17,7 +17,7 @@ from continua.problems.values import AbstractValue
 EXACT: dict[str, Callable[..., np.ndarray]] = {"burgers": burgers}
 
 
-class AbstractReference(AbstractValue):
+class AbstractReference(AbstractValue, abc.ABC):
     """A solution that is known from elsewhere; callable as a `Solution` is."""
 
     @property
@@ -118,8 +118,6 @@ class AnalyticReference(AbstractReference):
     source: str
 
     def __post_init__(self):
-        from continua.core.errors import suggest
-
         if self.name not in EXACT:
             raise InputError(
                 f"unknown exact solution '{self.name}'",

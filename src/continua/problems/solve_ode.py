@@ -91,8 +91,9 @@ def _integrate(system: _System, method: str, rtol: float, atol: np.ndarray, name
             **options,
         )
     if not found.success or not np.all(np.isfinite(found.y)):
+        why = " ".join(found.message.split())
         raise InputError(
-            f"the reference solution ends at t = {found.t[-1]:g} ({' '.join(found.message.split())})",
+            f"the reference solution ends at t = {found.t[-1]:g} ({why})",
             where=f"problem '{name}'",
             fix="shorten the domain, or check signs and parameters",
         )
@@ -130,5 +131,7 @@ def _system(problem: EquationProblem) -> _System:
         return np.asarray(jacobian(t, *y, *known(t), *numbers), float)
 
     t0, t1 = problem.domain[system.time]
-    start = [evaluate(problem.initial[n], equation, {system.time: t0}, values) for n in system.states]
+    start = [
+        evaluate(problem.initial[n], equation, {system.time: t0}, values) for n in system.states
+    ]
     return _System(field, matrix, np.array(start, float), t0, t1)

@@ -101,9 +101,7 @@ class Frames:
                 part = between[begin : begin + _BLOCK]
                 full = np.resize(part, _BLOCK)  # blocks of one size compile once
                 before, dt = self.times[frame[full]], elapsed[full] / self.steps
-                moved = run_many(
-                    self.problem, self.space, states[full], before, dt, self.steps, 1
-                )
+                moved = run_many(self.problem, self.space, states[full], before, dt, self.steps, 1)
                 states[part] = np.asarray(moved)[: len(part), -1]
             return np.asarray(self.space.to_physical(jnp.asarray(states[:, kept])))
 
@@ -188,7 +186,7 @@ def initial_coefficients(problem: EquationProblem, space: FourierSpace) -> np.nd
 
 
 def _solve(problem: EquationProblem, size: int, steps: int) -> Frames:
-    times = problem.evaluation_grid()[problem.equation.time]
+    times = problem.evaluation_grid()[str(problem.equation.time)]
     space = space_of(problem, size)
     dt = (times[1] - times[0]) / steps
     start = initial_coefficients(problem, space)[None]

@@ -1,6 +1,5 @@
 """Values that hold arrays: equal, hashed and recognised again by their content."""
 
-import abc
 import dataclasses
 import hashlib
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ import jax
 import numpy as np
 
 
-class AbstractValue(abc.ABC):
+class AbstractValue:
     """A frozen dataclass that is equal to another where their content is.
 
     Subclasses are made with `eq=False`, so that these comparisons are theirs. Fields

@@ -33,6 +33,7 @@ class WallCondition:
     - `value`: the right-hand side. Values and coefficients are callables of the
       coordinates on the wall (by name, time included) and the parameters.
     - `steady`: whether the coefficients are the same at all times.
+    - `constant`: whether the value is.
     """
 
     state: int
@@ -41,6 +42,7 @@ class WallCondition:
     coefficients: tuple[tuple[int, Value], ...]
     value: Value
     steady: bool = True
+    constant: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

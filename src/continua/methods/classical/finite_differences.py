@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import jax
 import numpy as np
 
+from continua.core.cost import stopwatch
 from continua.core.results import Result
 from continua.core.solution import Solution
 from continua.methods.base import YES, AbstractDirectMethod, Prepared, Support
@@ -67,21 +68,25 @@ class FiniteDifferences(AbstractDirectMethod):
 
     def ladder(self, problem) -> tuple["FiniteDifferences", ...]:
         """Nodes from 17 on (9 in two dimensions), doubled five times."""
-        most = 9 if len(problem.equation.space) == 2 else 17
+        least = 9 if len(problem.equation.space) == 2 else 17
         return tuple(
-            dataclasses.replace(self, num_points=(most - 1) * 2**k + 1) for k in range(6)
+            dataclasses.replace(self, num_points=(least - 1) * 2**k + 1) for k in range(6)
         )
 
     def prepare(self, problem, *, key) -> Prepared:
         if problem.equation.time is None:
             return self._prepare_steady(problem)
-        begun = time.perf_counter()
         times = problem.evaluation_grid()[problem.equation.time]
-        shape, change = self._resolution(problem, lambda space: self._frames(problem, space, times))
-        lines = Lines(problem, self._space(problem, shape))
-        stiff = self._is_stiff(lines)
-        factor = self._factor(lines, stiff, times)
-        tuning = time.perf_counter() - begun if self.num_points is None else 0.0
+
+        def frames(space) -> np.ndarray:
+            return np.asarray(self._run(Lines(problem, space), times).ys, float)
+
+        with stopwatch() as clock:
+            shape, change = self._resolution(problem, frames)
+            lines = Lines(problem, self._space(problem, shape))
+            stiff = self._is_stiff(lines)
+            factor = self._factor(lines, stiff, times)
+        tuning = clock.run
         fine = refined(times, factor)
 
         def finish(found) -> Solution:
@@ -98,11 +103,10 @@ class FiniteDifferences(AbstractDirectMethod):
         return Prepared(program, inputs, finish, True, tuning)
 
     def _prepare_steady(self, problem) -> Prepared:
-        begun = time.perf_counter()
-        shape, change = self._resolution(
-            problem, lambda space: solve_steady(problem, space).field[None]
-        )
-        tuning = time.perf_counter() - begun if self.num_points is None else 0.0
+        with stopwatch() as clock:
+            shape, change = self._resolution(
+                problem, lambda space: solve_steady(problem, space).field[None]
+            )
         space = self._space(problem, shape)
 
         def finish(found: SteadySolve) -> Solution:
@@ -116,7 +120,7 @@ class FiniteDifferences(AbstractDirectMethod):
             result = self._judged(found.result, change)
             return setup.solution_of(self, problem, evaluator, result, stats)
 
-        return Prepared(lambda space: solve_steady(problem, space), space, finish, False, tuning)
+        return Prepared(lambda space: solve_steady(problem, space), space, finish, False, clock.run)
 
     def _space(self, problem, shape: tuple[int, ...]) -> FiniteDifferenceSpace:
         names, lower, upper = setup.box(problem)
@@ -157,9 +161,6 @@ class FiniteDifferences(AbstractDirectMethod):
             return self.stiff
         start, end = lines.problem.domain[lines.problem.equation.time]
         return StiffLines(lines).radius() * (end - start) > _STIFF[len(lines.space.shape)]
-
-    def _frames(self, problem, space, times: np.ndarray) -> np.ndarray:
-        return np.asarray(self._run(Lines(problem, space), times).ys, float)
 
     def _run(self, lines: Lines, times: np.ndarray, stiff: bool | None = None) -> Any:
         stiff = self._is_stiff(lines) if stiff is None else stiff

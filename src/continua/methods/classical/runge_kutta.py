@@ -2,7 +2,6 @@ r"""Explicit Runge-Kutta methods for initial value problems `dy/dt = f(t, y)`.""
 
 import dataclasses
 import math
-import time
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -11,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from continua import integrate
+from continua.core.cost import stopwatch
 from continua.core.solution import Solution
 from continua.methods.base import YES, AbstractDirectMethod, Prepared, Support
 from continua.methods.classical import setup
@@ -82,19 +82,17 @@ class RK4(AbstractDirectMethod):
         return tuple(dataclasses.replace(self, steps=intervals * 2**k) for k in range(6))
 
     def prepare(self, problem, *, key) -> Prepared:
-        begun = time.perf_counter()
         times = problem.evaluation_grid()[problem.equation.time]
-        intervals = len(times) - 1
-        if self.steps is None:
-            count = self._count(problem, times)
-        else:
-            count = max(1, math.ceil(self.steps / intervals))
-        tuning = time.perf_counter() - begun if self.steps is None else 0.0
+        with stopwatch() as clock:
+            if self.steps is None:
+                count = self._count(problem, times)
+            else:
+                count = max(1, math.ceil(self.steps / (len(times) - 1)))
         options = {"dt0": float(np.max(np.diff(times))) / count}
         advice = "more steps, or ImplicitRungeKutta where the equation is stiff"
         goal = 100 * self.tolerance
         prepared = prepare_ode(self, problem, integrate.RK4(), options, goal, advice, count & -count)
-        return dataclasses.replace(prepared, tuning_seconds=tuning + prepared.tuning_seconds)
+        return dataclasses.replace(prepared, tuning_seconds=clock.run + prepared.tuning_seconds)
 
     def _count(self, problem, times: np.ndarray) -> int:
         """Steps in an evaluation interval."""
@@ -191,18 +189,17 @@ def prepare_ode(
     - `advice`: where the solve fails.
     - `most_frames`: in an evaluation interval, a power of two.
     """
-    begun = time.perf_counter()
     name = problem.equation.time
     times = problem.evaluation_grid()[name]
     factor = min(most_frames, _FRAMES)
-    if factor > 1:
-        fine = refined(times, factor)
-        program, inputs = ode_program(problem, integrator, options, fine)
-        found = jax.jit(program)(inputs)
-        arrays = (np.asarray(a, float) for a in (found.ys, found.slopes))
-        factor = frames_needed(fine, *arrays, factor, tolerance)
+    with stopwatch() as clock:
+        if factor > 1:
+            fine = refined(times, factor)
+            program, inputs = ode_program(problem, integrator, options, fine)
+            found = jax.jit(program)(inputs)
+            arrays = (np.asarray(a, float) for a in (found.ys, found.slopes))
+            factor = frames_needed(fine, *arrays, factor, tolerance)
     fine = refined(times, factor)
-    tuning = time.perf_counter() - begun
     program, inputs = ode_program(problem, integrator, options, fine)
     states = problem.equation.system.states
     rows = setup.unknown_rows(problem)
@@ -225,7 +222,7 @@ def prepare_ode(
         }
         return setup.solution_of(method, problem, GridEvaluator(ys, fine, slopes), result, stats)
 
-    return Prepared(program, inputs, finish, tuning_seconds=tuning)
+    return Prepared(program, inputs, finish, tuning_seconds=clock.run)
 
 
 def stiffness(problem: EquationProblem) -> float:

@@ -117,10 +117,12 @@ def _wall_conditions(equation, states, axis: int, side: int, condition) -> list[
         for a in condition.coefficients.values()
     )
     first = states.index(condition.unknown)
-    rows = [WallCondition(first, axis, side, coefficients, text(condition.value), steady)]
+    constant = not uses(condition.value, equation, equation.time)
+    value = text(condition.value)
+    rows = [WallCondition(first, axis, side, coefficients, value, steady, constant)]
     if equation.time_orders[condition.unknown] >= 2 and steady:
         moving = text(condition.value, equation.time)
-        rows.append(WallCondition(first + 1, axis, side, coefficients, moving, steady))
+        rows.append(WallCondition(first + 1, axis, side, coefficients, moving, steady, constant))
     return rows
 
 

@@ -123,6 +123,8 @@ class WallRows:
         self.shape = (states, *boundary.space.shape)
         self.conditions = [c for group in boundary.groups() for c in group]
         self.steady = all(c.steady for c in self.conditions)
+        self.constant = all(c.constant for c in self.conditions)
+        self._right: np.ndarray | None = None
         owner = np.full(self.shape, -1)
         numbers = np.arange(owner.size).reshape(self.shape)
         self._rows, self._near = [], []
@@ -171,9 +173,12 @@ class WallRows:
 
     def right(self, t: float) -> np.ndarray:
         """`g` `(walls,)`."""
+        if self.constant and self._right is not None:
+            return self._right
         found = np.zeros(len(self.walls))
         for i, (_, value) in enumerate(self._known(jnp.asarray(t, float))):
             keep = self._kept[i]
             found[self._position[self._rows[i][keep]]] = np.asarray(value).reshape(-1)[keep]
+        self._right = found
         return found
 

@@ -7,6 +7,7 @@ linear part exact in time (ETDRK4), so that its stiffness costs no steps.
 """
 
 import dataclasses
+import functools
 import math
 import time
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from continua.core.cost import stopwatch
 from continua.core.results import Result, ResultCode
 from continua.core.solution import Solution
 from continua.integrate import etdrk4
@@ -77,13 +79,12 @@ class Spectral(AbstractDirectMethod):
         )
 
     def prepare(self, problem, *, key) -> Prepared:
-        begun = time.perf_counter()
-        trial = _Trial(problem)
-        nodes, steps, change = self._resolution(trial)
-        factor = trial.frames_factor(nodes, steps, self.tolerance)
-        tuning = time.perf_counter() - begun
+        with stopwatch() as clock:
+            trial = _Trial(problem)
+            nodes, steps, change = self._resolution(trial)
+            factor = trial.frames_factor(nodes, steps, self.tolerance)
         space = trial.space(nodes)
-        program = trial.program(space, factor)
+        program = _program(problem, space, factor)
         inputs = {**trial.inputs(space), "steps": jnp.asarray(steps // factor, jnp.int32)}
 
         def finish(outputs) -> Solution:
@@ -91,7 +92,7 @@ class Spectral(AbstractDirectMethod):
 
         # A resolution that was given whole was not tuned.
         chosen = self.num_points is None or self.dt is None
-        return Prepared(program, inputs, finish, tuning_seconds=tuning if chosen else 0.0)
+        return Prepared(program, inputs, finish, tuning_seconds=clock.run if chosen else 0.0)
 
     def _resolution(self, trial: "_Trial") -> tuple[int, int, float]:
         """Nodes, steps in an interval, and the last change on the evaluation grid."""
@@ -100,35 +101,44 @@ class Spectral(AbstractDirectMethod):
         if self.num_points and self.dt:
             return nodes, steps, 0.0
         tolerance = max(self.tolerance, 200 * float(jnp.finfo(jnp.zeros(()).dtype).eps))
-        before: dict[str, float] = {}
+        slower = math.inf  # the change in time at half the steps, on the same nodes
+        coarser = math.inf  # the change in space at half the nodes
         while True:
             here = trial.solve(nodes, steps)
             in_time = in_space = 0.0
             if self.dt is None:
                 in_time = setup.relative_change(here, trial.solve(nodes, 2 * steps))
-            if self.num_points is None and (in_time <= tolerance or math.isinf(in_time)):
+            timely = in_time <= tolerance or _stuck(in_time, slower)
+            spatial = self.num_points is not None
+            if not spatial and (timely or math.isinf(in_time)):
                 in_space = setup.relative_change(here, trial.solve(2 * nodes, steps))
+                spatial = in_space <= tolerance or _stuck(in_space, coarser)
             change = max(in_time, in_space)
-            # Where refinement no longer helps, rounding (or chaos) is what is left.
-            stuck = [
-                0 < c < math.inf and c > 0.5 * before.get(name, math.inf) and c < _USABLE
-                for name, c in (("time", in_time), ("space", in_space))
-            ]
-            done = all(
-                c <= tolerance or s for c, s in zip((in_time, in_space), stuck, strict=True)
-            )
-            if done or not trial.affords(nodes, steps):
+            if (timely and spatial) or not trial.affords(nodes, steps):
                 return nodes, steps, change
-            if in_time > tolerance and not stuck[0]:
-                ratio = in_time / tolerance if math.isfinite(in_time) else 2.0
-                steps *= 2 ** max(1, min(3, math.floor(math.log2(ratio) / 4)))
-            if in_space > tolerance and not stuck[1]:
-                nodes *= 2
-            before = {"time": in_time or math.inf, "space": in_space or math.inf}
+            if not timely:
+                slower = in_time
+                steps *= _growth(in_time / tolerance)
+            if not spatial and (timely or math.isinf(in_time)):
+                coarser, slower = in_space or math.inf, math.inf
+                # Far from resolved, one doubling will not do.
+                nodes *= 4 if 0.05 < in_space < math.inf else 2
+
+
+def _stuck(change: float, before: float) -> bool:
+    """Whether refinement no longer helps: rounding, or chaos, is what is left."""
+    return before < _USABLE and change > 0.5 * before
+
+
+def _growth(ratio: float) -> int:
+    """How many times more steps a fourth-order method needs, as a power of two."""
+    if not math.isfinite(ratio):
+        return 2
+    return 2 ** max(1, min(3, math.floor(math.log2(ratio) / 4)))
 
 
 class _Trial:
-    """Solves of one problem at several resolutions, each compiled once."""
+    """Solves of one problem at several resolutions."""
 
     def __init__(self, problem):
         self.problem = problem
@@ -138,7 +148,6 @@ class _Trial:
         self.axes = {c: grid[c] for c in self.names}
         self.begun = time.perf_counter()
         self.last = 0.0
-        self.programs: dict[tuple[int, int], Any] = {}
         self.solved: dict[tuple[int, int], np.ndarray] = {}
 
     def space(self, nodes: int) -> FourierSpace:
@@ -162,40 +171,12 @@ class _Trial:
         start = jnp.asarray(setup.initial_state(self.problem, space.axes()), dtype)
         return {"start": start, "parameters": setup.parameters_of(self.problem)}
 
-    def program(self, space, factor: int):
-        """States and slopes at the nodes, `factor` frames an evaluation interval."""
-        symbol, nonlinear, _ = self.problem.equation.split(space)
-        rows = jnp.asarray(setup.unknown_rows(self.problem))
-        t0 = float(self.times[0])
-        saves = (len(self.times) - 1) * factor
-        spacing = float(self.times[-1] - self.times[0]) / saves
-
-        def program(inputs):
-            parameters = inputs["parameters"]
-            real = inputs["start"].dtype
-            dt = jnp.asarray(spacing, real) / inputs["steps"].astype(real)
-            found = etdrk4(
-                symbol(parameters),
-                lambda t, y: nonlinear(t, y, parameters),
-                space.to_spectral(inputs["start"]),
-                t0,
-                dt,
-                inputs["steps"],
-                saves,
-            )
-            frames, slopes = (space.to_physical(a[:, rows]) for a in (found.ys, found.slopes))
-            return dataclasses.replace(found, ys=frames, slopes=slopes)
-
-        return program
-
     def run(self, nodes: int, steps: int, factor: int):
-        key = (nodes, factor)
         space = self.space(nodes)
-        if key not in self.programs:
-            self.programs[key] = jax.jit(self.program(space, factor)), self.inputs(space)
-        program, inputs = self.programs[key]
+        precision = str(jnp.zeros(()).dtype)
+        program = _compiled(self.problem, space, factor, precision)
+        inputs = {**self.inputs(space), "steps": jnp.asarray(steps // factor, jnp.int32)}
         begun = time.perf_counter()
-        inputs = {**inputs, "steps": jnp.asarray(steps // factor, jnp.int32)}
         found = jax.block_until_ready(program(inputs))
         self.last = time.perf_counter() - begun
         return found
@@ -217,6 +198,39 @@ class _Trial:
         found = self.run(nodes, steps, factor)
         arrays = (np.asarray(a, float) for a in (found.ts, found.ys, found.slopes))
         return frames_needed(*arrays, factor, 10 * tolerance)
+
+
+def _program(problem, space: FourierSpace, factor: int):
+    """States and slopes at the nodes, `factor` frames an evaluation interval."""
+    symbol, nonlinear, _ = problem.equation.split(space)
+    rows = np.asarray(setup.unknown_rows(problem))
+    times = problem.evaluation_grid()[problem.equation.time]
+    saves = (len(times) - 1) * factor
+    spacing = float(times[-1] - times[0]) / saves
+
+    def program(inputs):
+        parameters = inputs["parameters"]
+        real = inputs["start"].dtype
+        dt = jnp.asarray(spacing, real) / inputs["steps"].astype(real)
+        found = etdrk4(
+            symbol(parameters),
+            lambda t, y: nonlinear(t, y, parameters),
+            space.to_spectral(inputs["start"]),
+            float(times[0]),
+            dt,
+            inputs["steps"],
+            saves,
+        )
+        frames, slopes = (space.to_physical(a[:, rows]) for a in (found.ys, found.slopes))
+        return dataclasses.replace(found, ys=frames, slopes=slopes)
+
+    return program
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(problem, space: FourierSpace, factor: int, precision: str):
+    """The program, compiled once for each resolution and precision."""
+    return jax.jit(_program(problem, space, factor))
 
 
 def _solution(method, problem, trial: _Trial, space, found, change: float) -> Solution:
@@ -241,7 +255,7 @@ def _solution(method, problem, trial: _Trial, space, found, change: float) -> So
         "a smaller dt, more num_points, or FiniteDifferences where the highest derivatives "
         "have variable coefficients",
     )
-    if result.ok and change > _USABLE:
+    if result.ok and not change <= _USABLE:
         result = Result(
             ResultCode.not_converged,
             f"doubling nodes or steps still changes the solution by {change:.1e}",

@@ -1,7 +1,5 @@
 """Families of problems, for operators."""
 
-import math
-
 from continua.equations import Equation
 from continua.problems.equation import EquationProblem
 from continua.problems.family import FamilyProblem
@@ -25,7 +23,7 @@ def burgers_family(
     base = EquationProblem(
         name="burgers_ring",
         title="Viscous Burgers on a ring",
-        equation=Equation("u_t + u*u_x = nu*u_xx", "u", ("t", "x"), tuple(parameters)),
+        equation=Equation(("u_t + u*u_x = nu*u_xx",), ("u",), ("t", "x"), tuple(parameters)),
         domain={"t": (0.0, 1.0), "x": (0.0, 1.0)},
         parameters=parameters,
         initial={"u": "sin(2*pi*x)"},
@@ -41,5 +39,5 @@ def burgers_family(
         num_test=num_test,
         distribution=GaussianField(scale=25.0, shift=5.0, power=2.0),
         citation="li2021fourier",
-        notes=f"Fronts of width about {math.sqrt(nu):.2g} form wherever a state falls.",
+        notes="Fronts form wherever a state falls steeply, the thinner the smaller nu is.",
     )

@@ -14,7 +14,7 @@ def fixed(unknown: str, lower: str, upper: str) -> Walls:
     - `unknown`: its name.
     - `lower`, `upper`: text of the values.
     """
-    return Walls(Condition(unknown, {0: 1.0}, lower), Condition(unknown, {0: 1.0}, upper))
+    return Walls((Condition(unknown, {0: 1.0}, lower),), (Condition(unknown, {0: 1.0}, upper),))
 
 
 def heat(*, kappa: float = 0.1) -> EquationProblem:
@@ -29,7 +29,7 @@ def heat(*, kappa: float = 0.1) -> EquationProblem:
     return EquationProblem(
         name="heat",
         title="Heat equation",
-        equation=Equation("u_t = kappa*u_xx", "u", coordinates, tuple(parameters)),
+        equation=Equation(("u_t = kappa*u_xx",), ("u",), coordinates, tuple(parameters)),
         domain={"t": (0.0, 1.0), "x": (0.0, 1.0)},
         parameters=parameters,
         initial={"u": "sin(pi*x) + sin(3*pi*x)/2"},
@@ -51,7 +51,7 @@ def advection(*, c: float = 1.0) -> EquationProblem:
     return EquationProblem(
         name="advection",
         title="Linear advection",
-        equation=Equation("u_t + c*u_x = 0", "u", coordinates, tuple(parameters)),
+        equation=Equation(("u_t + c*u_x = 0",), ("u",), coordinates, tuple(parameters)),
         domain={"t": (0.0, 1.0), "x": (0.0, 1.0)},
         parameters=parameters,
         initial={"u": "exp(5*cos(2*pi*x) - 5)"},
@@ -72,8 +72,8 @@ def poisson() -> EquationProblem:
         name="poisson",
         title="Poisson equation on a square",
         equation=Equation(
-            "-lap(u) = f",
-            "u",
+            ("-lap(u) = f",),
+            ("u",),
             coordinates,
             definitions={"f": "5*pi^2*sin(pi*x)*sin(2*pi*y)"},
         ),

@@ -48,7 +48,7 @@ def pelt_counts(*, known: bool = True) -> SeriesProblem:
     equation = Equation(
         ("hare_t = a*hare - b*hare*lynx", "lynx_t = c*hare*lynx - e*lynx"),
         ("hare", "lynx"),
-        "t",
+        ("t",),
         tuple(_STARTS),
     )
     unknown = {name: Unknown(start, 0.0) for name, start in _STARTS.items()}

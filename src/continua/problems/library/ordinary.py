@@ -21,7 +21,7 @@ def lotka_volterra(
         equation=Equation(
             ("prey_t = a*prey - b*prey*predator", "predator_t = c*prey*predator - e*predator"),
             ("prey", "predator"),
-            "t",
+            ("t",),
             tuple(parameters),
         ),
         domain={"t": (0.0, 15.0)},
@@ -52,7 +52,7 @@ def lorenz(
         equation=Equation(
             ("x_t = sigma*(y - x)", "y_t = x*(rho - z) - y", "z_t = x*y - beta*z"),
             ("x", "y", "z"),
-            "t",
+            ("t",),
             tuple(parameters),
         ),
         domain={"t": (0.0, end)},
@@ -76,7 +76,7 @@ def van_der_pol(*, mu: float = 5.0) -> EquationProblem:
     problem = EquationProblem(
         name="van_der_pol",
         title="Van der Pol",
-        equation=Equation("u_tt = mu*(1 - u^2)*u_t - u", "u", "t", tuple(parameters)),
+        equation=Equation(("u_tt = mu*(1 - u^2)*u_t - u",), ("u",), ("t",), tuple(parameters)),
         domain={"t": (0.0, 20.0)},
         parameters=parameters,
         initial={"u": "2", "u_t": "0"},

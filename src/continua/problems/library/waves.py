@@ -20,7 +20,7 @@ def burgers(*, nu: float = 0.01 / math.pi) -> EquationProblem:
     return EquationProblem(
         name="burgers",
         title="Viscous Burgers",
-        equation=Equation("u_t + u*u_x = nu*u_xx", "u", coordinates, tuple(parameters)),
+        equation=Equation(("u_t + u*u_x = nu*u_xx",), ("u",), coordinates, tuple(parameters)),
         domain={"t": (0.0, 1.0), "x": (-1.0, 1.0)},
         parameters=parameters,
         initial={"u": "-sin(pi*x)"},
@@ -52,7 +52,7 @@ def kdv(*, k1: float = 1.4, k2: float = 1.0) -> EquationProblem:
     return EquationProblem(
         name="kdv",
         title="Two solitons of Korteweg and de Vries",
-        equation=Equation("u_t + 6*u*u_x + u_xxx = 0", "u", coordinates, tuple(parameters)),
+        equation=Equation(("u_t + 6*u*u_x + u_xxx = 0",), ("u",), coordinates, tuple(parameters)),
         domain={"t": (0.0, 10.0), "x": (-30.0, 30.0)},
         parameters=parameters,
         initial={"u": _two_solitons("0")},
@@ -93,7 +93,7 @@ def kuramoto_sivashinsky() -> EquationProblem:
     problem = EquationProblem(
         name="kuramoto_sivashinsky",
         title="Kuramoto-Sivashinsky",
-        equation=Equation("u_t + u*u_x + u_xx + u_xxxx = 0", "u", ("t", "x")),
+        equation=Equation(("u_t + u*u_x + u_xx + u_xxxx = 0",), ("u",), ("t", "x")),
         domain={"t": (0.0, 50.0), "x": (0.0, 32 * math.pi)},
         initial={"u": "cos(x/16)*(1 + sin(x/16))"},
         boundary={"x": "periodic"},

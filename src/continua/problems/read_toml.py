@@ -1,0 +1,352 @@
+"""Problem files: TOML to problems. Nothing in a file is ever executed."""
+
+import pathlib
+import tomllib
+from typing import Any
+
+import numpy as np
+
+from continua.core.errors import InputError, suggest
+from continua.equations import Equation
+from continua.problems.conditions import Measurements, Unknown, Walls
+from continua.problems.csv_files import (
+    measurements_of,
+    read_table,
+    read_text,
+    series_from_csv,
+    series_of,
+)
+from continua.problems.equation import EquationProblem
+from continua.problems.family import FamilyProblem
+from continua.problems.formulas import evaluate
+from continua.problems.mixes import condition_of
+from continua.problems.netcdf import field_from, from_netcdf, measurements_from
+from continua.problems.numerical import with_reference
+from continua.problems.random_fields import GaussianField, LikeInitial
+from continua.problems.reference import AnalyticReference, FormulaReference
+from continua.problems.sampled import SampledField
+from continua.problems.section import Section
+from continua.problems.series import Series, SeriesProblem
+
+Problem = EquationProblem | SeriesProblem | FamilyProblem
+
+_LABELS = ("name", "title", "citation", "notes")
+_CONDITIONS = ("domain", "initial", "boundary", "data", "grid", "reference", "family")
+_EQUATION = ("unknowns", "coordinates", "expressions", "definitions", "time")
+_SERIES = ("file", "time", "variables", "split", "id", "table")
+_COUNTS = ("num_points", "num_train", "num_test", "seed")
+_FAMILY = (*_LABELS, *_COUNTS, "times", "tolerance", "distribution")
+_DISTRIBUTIONS = {"gaussian": GaussianField, "like_initial": LikeInitial}
+_TOP = (*_LABELS, "equation", "parameters", "fields", "series", *_CONDITIONS)
+_INITIAL_GAP = 1e-6  # relative, by which a reference may miss the initial value
+
+
+def load(path: str | pathlib.Path) -> Problem:
+    """A problem from a file: `.toml` as described in the documentation, `.csv` with
+    observed series, `.nc` with series or pairs of functions.
+
+    **Arguments:**
+
+    - `path`: of the file. Files that a TOML names are looked for beside it.
+
+    **Raises:** `InputError` in one line with file, place, cause and fix.
+    """
+    path = pathlib.Path(path)
+    if path.suffix == ".csv":
+        return series_from_csv(path)
+    if path.suffix in (".nc", ".nc4", ".h5"):
+        return from_netcdf(path)
+    text = read_text(path)
+    try:
+        return parse_toml(text, path.parent, path.stem)
+    except InputError as error:
+        raise error.at(path.name) from error
+
+
+def parse_toml(text: str, folder: pathlib.Path, name: str = "problem") -> Problem:
+    """A problem from the text of a problem file.
+
+    **Arguments:**
+
+    - `text`: TOML.
+    - `folder`: where the files lie that it names.
+    - `name`: of the problem where the text gives none.
+
+    **Raises:** `InputError` for the first thing that is wrong.
+    """
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"is no TOML: {error}", fix="correct this line") from error
+    except RecursionError as error:
+        raise InputError("is nested too deeply") from error
+    file = Section(data, "", _TOP)
+    labels = {key: file.text(key) for key in _LABELS if key in file}
+    labels = {"name": name, "title": labels.get("name", name), **labels}
+    if "series" in file:
+        return _series_problem(file, folder, labels)
+    problem = _equation_problem(file, folder, labels)
+    return _family(file.section("family", _FAMILY), problem, file)
+
+
+def _equation(file: Section, folder: pathlib.Path) -> Equation:
+    file.require("equation", "write [equation] with unknowns, coordinates and expressions")
+    section = file.section("equation", _EQUATION)
+    for key in ("unknowns", "coordinates", "expressions"):
+        section.require(key, f'write {key} = ["..."]')
+    coordinates = section.texts("coordinates")
+    return Equation(
+        section.texts("expressions"),
+        section.texts("unknowns"),
+        coordinates,
+        tuple(file.section("parameters").data),
+        definitions=section.formulas("definitions"),
+        fields=_fields(file.section("fields"), folder, coordinates),
+        time=section.text("time", "auto"),
+    )
+
+
+def _fields(section: Section, folder: pathlib.Path, coordinates) -> dict[str, SampledField]:
+    found = {}
+    for name in section.data:
+        one = section.section(name, ("file", "variable", "axes", "samples"))
+        if "file" in one:
+            found[name] = field_from(
+                folder / one.text("file"), one.text("variable", name), coordinates
+            )
+            continue
+        one.require("samples", "write file = '...', or axes and samples")
+        axes = one.section("axes")
+        try:
+            samples = np.array(one.data["samples"], float)
+        except (ValueError, TypeError) as error:
+            raise InputError("samples are no array of numbers", where=one.where) from error
+        nodes = {n: np.array(axes.numbers(n)) for n in axes.data}
+        found[name] = SampledField(coordinates, nodes, samples)
+    return found
+
+
+def _parameters(section: Section) -> tuple[dict[str, float], dict[str, Unknown]]:
+    known, unknown = {}, {}
+    for name, value in section.data.items():
+        if value == "unknown":
+            unknown[name] = Unknown()
+        elif isinstance(value, dict):
+            one = section.section(name, ("unknown", "start", "lower", "upper"))
+            if one.data.get("unknown") is not True:
+                raise InputError("expected unknown = true", where=one.where)
+            keys = [k for k in one.data if k != "unknown"]
+            numbers = {k: one.number(k, finite=False) for k in keys}
+            try:
+                unknown[name] = Unknown(**numbers)
+            except InputError as error:
+                raise InputError(error.cause, where=one.where, fix=error.fix) from error
+        elif isinstance(value, str):
+            raise InputError(
+                f"got '{value}'", where=section.place(name), fix='write a number or "unknown"'
+            )
+        else:
+            known[name] = section.number(name)
+    return known, unknown
+
+
+def _equation_problem(file: Section, folder: pathlib.Path, labels) -> EquationProblem:
+    equation = _equation(file, folder)
+    known, unknown = _parameters(file.section("parameters"))
+    problem = EquationProblem(
+        **labels,
+        equation=equation,
+        domain=file.section("domain").data,
+        parameters=known,
+        unknown_parameters=unknown,
+        initial=file.formulas("initial"),
+        boundary=_boundary(file.section("boundary"), equation),
+        data=_data(file.section("data", ("file", "columns", "table")), folder, equation),
+        num_points=_num_points(file.section("grid")),
+        reference=_reference(
+            file.section("reference", ("exact", "formulas", "accuracy", "source")), equation, known
+        ),
+    )
+    _check_reference(problem)
+    return with_reference(problem)
+
+
+def _num_points(section: Section) -> dict[str, int]:
+    return {name: section.whole(name, 2) for name in section.data}
+
+
+def _boundary(section: Section, equation: Equation) -> dict[str, Any]:
+    found = {}
+    for axis, value in section.data.items():
+        if isinstance(value, str):
+            found[axis] = value
+            continue
+        walls = section.section(axis, ("lower", "upper"))
+        sides = {}
+        for side in walls.data:
+            if walls.data[side] == "periodic":
+                raise InputError(
+                    "periodic is said of a whole axis, not of one wall",
+                    where=walls.place(side),
+                    fix=f'write {axis} = "periodic", or a condition on either wall',
+                )
+            conditions = walls.formulas(side)
+            sides[side] = tuple(
+                condition_of(key, text, equation, axis, walls.place(side))
+                for key, text in conditions.items()
+            )
+        found[axis] = Walls(**sides)
+    return found
+
+
+def _data(section: Section, folder: pathlib.Path, equation: Equation) -> Measurements | None:
+    if not section.data:
+        return None
+    columns = {k: section.section("columns").text(k) for k in section.section("columns").data}
+    names = (equation.coordinates, equation.unknowns)
+    if "table" in section:
+        table = section.section("table", (*names[0], *names[1]))
+        rows = {name: table.numbers(name) for name in table.data}
+        if len({len(column) for column in rows.values()}) != 1:
+            raise InputError("the columns differ in length", where=table.where)
+        for name in equation.coordinates:
+            table.require(name, f"write {name} = [...]")
+        gap = [float("nan")] * len(rows[equation.coordinates[0]])
+        points, values = ([rows.get(n, gap) for n in group] for group in names)
+        return Measurements(np.array(points).T, np.array(values).T)
+    section.require("file", 'write file = "data.csv"')
+    path = folder / section.text("file")
+    if path.suffix in (".nc", ".nc4", ".h5"):
+        return measurements_from(path, *names, columns)
+    return measurements_of(read_table(path), *names, columns)
+
+
+def _reference(section: Section, equation: Equation, parameters):
+    if not section.data:
+        return None
+    if "exact" in section:
+        return AnalyticReference(
+            section.text("exact"),
+            equation.coordinates,
+            parameters,
+            section.number("accuracy", 1e-12),
+            section.text("source", "exact solution of the library"),
+        )
+    section.require("formulas", f'write formulas = {{ {equation.unknowns[0]} = "..." }}')
+    formulas = section.formulas("formulas")
+    inner = section.section("formulas", equation.unknowns)
+    for name in equation.unknowns:
+        inner.require(name, f'add {name} = "..."')
+    ordered = {name: formulas[name] for name in equation.unknowns}
+    return FormulaReference(
+        ordered,
+        equation.coordinates,
+        parameters,
+        section.number("accuracy", FormulaReference.accuracy),
+        section.text("source", FormulaReference.source),
+    )
+
+
+def _check_reference(problem: EquationProblem) -> None:
+    """A reference that does not begin with the initial values is a mistake."""
+    time = problem.equation.time
+    if problem.reference is None or time is None:
+        return
+    grid = problem.evaluation_grid()
+    grid[time] = grid[time][:1]
+    mesh = np.meshgrid(*grid.values(), indexing="ij")
+    found = problem.reference.values(*mesh)
+    at = dict(zip(grid, mesh, strict=True))
+    for row, name in zip(found, problem.equation.unknowns, strict=True):
+        text = problem.initial.get(name)
+        if text is None:
+            continue
+        given = evaluate(text, problem.equation, at, problem.all_parameters())
+        gap = np.max(np.abs(row - given))
+        if not gap <= _INITIAL_GAP * max(np.max(np.abs(given)), 1e-12) + problem.reference.error:
+            raise InputError(
+                f"the reference of '{name}' misses its initial value by {gap:.3g}",
+                where="reference",
+                fix="correct one of them",
+            )
+
+
+def _series_problem(file: Section, folder: pathlib.Path, labels) -> SeriesProblem:
+    for key in _CONDITIONS:
+        if key in file:
+            raise InputError(
+                f"[{key}] does not belong to observed series", where=key, fix="remove it"
+            )
+    section = file.section("series", _SERIES)
+    split = section.number("split", finite=False)
+    variables = section.texts("variables") or None
+    if "table" in section:
+        fields = _inline_series(section, variables)
+    else:
+        section.require("file", 'write file = "data.csv"')
+        path = folder / section.text("file")
+        if path.suffix in (".nc", ".nc4", ".h5"):
+            stored = from_netcdf(path)
+            if not isinstance(stored, SeriesProblem):
+                raise InputError(f"{path.name} holds no series", where="series.file")
+            fields = {k: getattr(stored, k) for k in ("time", "variables", "series")}
+        else:
+            names = {k: section.text(k) or None for k in ("time", "id")}
+            fields = series_of(read_table(path), **names, variables=variables)
+    equation = _equation(file, folder) if "equation" in file else None
+    known, unknown = _parameters(file.section("parameters"))
+    return SeriesProblem(
+        **labels,
+        **fields,
+        split=split,
+        equation=equation,
+        parameters=known,
+        unknown_parameters=unknown,
+    )
+
+
+def _inline_series(section: Section, variables) -> dict[str, Any]:
+    time, tables = section.text("time", "t"), section.data["table"]
+    tables = tables if isinstance(tables, list) else [tables]
+    found, names = [], variables
+    for i, data in enumerate(tables):
+        table = Section(data, f"series.table[{i}]")
+        names = names or tuple(n for n in table.data if n not in (time, "id"))
+        table.require(time, f"write {time} = [...]")
+        columns = [table.numbers(n) for n in names]
+        t = table.numbers(time)
+        if {len(c) for c in columns} != {len(t)}:
+            raise InputError("the columns differ in length", where=table.where)
+        found.append(Series(table.text("id", str(i)), np.array(t), np.array(columns).T))
+    return {"time": time, "variables": names or (), "series": tuple(found)}
+
+
+def _family(section: Section, problem: EquationProblem, file: Section) -> Problem:
+    if "family" not in file:
+        return problem
+    inner = section.section("distribution")
+    kind = inner.text("kind", "gaussian")
+    if kind not in _DISTRIBUTIONS:
+        raise InputError(
+            f"unknown distribution '{kind}'",
+            where=inner.place("kind"),
+            fix=suggest(kind, _DISTRIBUTIONS),
+        )
+    cls = _DISTRIBUTIONS[kind]
+    inner = section.section("distribution", ("kind", *cls.__dataclass_fields__))
+    settings = {
+        k: inner.whole(k, 1) if k == "num_waves" else inner.number(k)
+        for k in inner.data
+        if k != "kind"
+    }
+    return FamilyProblem(
+        name=section.text("name", f"{problem.name}_family"),
+        title=section.text("title", problem.title),
+        citation=section.text("citation"),
+        notes=section.text("notes"),
+        base=problem,
+        times=tuple(section.numbers("times")) if "times" in section else (),
+        **{k: section.whole(k, 0) for k in _COUNTS if k in section},
+        **{k: section.number(k) for k in ("tolerance",) if k in section},
+        distribution=cls(**settings),
+    )
