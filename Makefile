@@ -1,40 +1,43 @@
-# `make demo` and `make test` do all set-up on a fresh machine: Python 3.11 or newer is all they need.
+# Everything here sets up what it needs: a virtual environment in .venv, made from the
+# lock file with nothing but python3 and pip. A second call finds it made.
 
 PYTHON ?= python3
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.installed
-DEMO := runs/demo
+STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint docs lock clean
+.PHONY: demo test lint types check docs lock setup clean
 
-demo: $(READY)
-	$(BIN)/continua compare examples/burgers.toml --methods FiniteDifferences,PINN,FNO --budget 15s --out $(DEMO)/burgers
-	$(BIN)/continua compare examples/lynx_hare.toml --methods NeuralODE,SINDy --budget 15s --out $(DEMO)/lynx_hare
-	$(BIN)/continua report $(DEMO)/burgers $(DEMO)/lynx_hare --out $(DEMO)/report.html
+demo: $(STAMP)  ## the main job on real input, ending in one page
+	$(BIN)/continua demo
 
-test: lint docs
-	$(BIN)/python -m pytest -q -n 2
+test: lint types check docs  ## everything that must hold
 
-lint: $(READY)
+lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(STAMP)
 	$(BIN)/pyright
 
-docs: $(READY)
-	$(BIN)/mkdocs build --strict --quiet
+check: $(STAMP)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
-$(READY): requirements.lock pyproject.toml
+docs: $(STAMP)
+	$(BIN)/mkdocs build --quiet --strict --site-dir site
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
-	touch $@
+	touch $(STAMP)
 
-# Newest versions that fit pyproject.toml, without addresses of registries.
-lock:
-	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra dev --extra docs --python-version 3.11 \
-		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --upgrade --output-file requirements.lock
+lock:  ## the newest versions that pyproject.toml allows (needs uv)
+	uv pip compile pyproject.toml --extra dev --extra docs --extra report --python-version 3.11 \
+		--no-header --no-annotate --no-emit-index-url --upgrade --quiet -o requirements.lock
 
 clean:
-	rm -rf $(VENV) .cache site runs
+	rm -rf $(VENV) .cache .pytest_cache .ruff_cache site runs

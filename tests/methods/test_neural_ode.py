@@ -6,7 +6,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from continua.problems import Series, SeriesProblem, Unknown
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 
@@ -17,6 +16,7 @@ from continua.methods.dynamics.neural_ode import fit_steps
 from continua.methods.dynamics.observations import scaling_of, segments_of
 from continua.methods.dynamics.rollout import rollout
 from continua.nets import VectorField
+from continua.problems import Series, SeriesProblem, Unknown
 from continua.train import fit
 
 KEY = jax.random.key(0)

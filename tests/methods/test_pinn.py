@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from continua.problems import Condition, EquationProblem, Measurements, Unknown, Walls
 
 from continua.core.serialise import load_tree, save_tree
 from continua.equations import Equation
@@ -26,6 +25,7 @@ from continua.methods.fields.forms import form_of
 from continua.methods.fields.sampling import draw
 from continua.methods.fields.weighting import balanced
 from continua.nets import trainable
+from continua.problems import Condition, EquationProblem, Measurements, Unknown, Walls
 from continua.train import Adam, SSBroyden, Stage, Training, fit
 
 KEY = jax.random.key(0)

@@ -3,13 +3,6 @@
 import jax
 import numpy as np
 import pytest
-from continua.problems import (
-    EquationProblem,
-    Measurements,
-    Series,
-    SeriesProblem,
-    Unknown,
-)
 from scipy.integrate import solve_ivp
 
 from continua.core.serialise import load_tree, save_tree
@@ -18,6 +11,13 @@ from continua.methods.classical.parameter_fit import ParameterFit
 from continua.methods.dynamics import SINDy
 from continua.methods.dynamics.library import Library, equation_text
 from continua.methods.dynamics.sindy import thresholded
+from continua.problems import (
+    EquationProblem,
+    Measurements,
+    Series,
+    SeriesProblem,
+    Unknown,
+)
 
 KEY = jax.random.key(0)
 A, B, C, E = 0.55, 0.028, 0.026, 0.84

@@ -225,11 +225,13 @@ def test_unknowns_start_within_their_bounds(bounds):
 T = np.arange(4.0)
 
 
-def series(t=T, y=np.stack([T, T], axis=1), **fields):
-    defaults = {"name": "s", "title": "S", "variables": ("a", "b"), "time": "t"}
-    return SeriesProblem(
-        **{**defaults, "series": (Series("one", np.array(t, float), y),), **fields}
-    )
+Y = np.stack([T, T], axis=1)
+
+
+def series(t=T, y=Y, **fields):
+    one = Series("one", np.array(t, float), y)
+    defaults = {"name": "s", "title": "S", "variables": ("a", "b"), "time": "t", "series": (one,)}
+    return SeriesProblem(**{**defaults, **fields})
 
 
 def test_series_are_checked():
@@ -250,16 +252,15 @@ def test_series_are_checked():
 
 
 def test_series_are_split_in_time():
-    y = np.stack([T, T], axis=1)
     problem = series(split=1.5)
     (train,), (later,) = problem.training(), problem.held_out()
     np.testing.assert_array_equal(train.t, [0, 1])
-    np.testing.assert_array_equal(later.y, y[2:])
+    np.testing.assert_array_equal(later.y, Y[2:])
     whole = dataclasses.replace(problem, split=None)
     assert whole.training() == whole.series
     assert len(whole.held_out()[0].t) == 0
     assert list(problem.evaluation_grid()) == ["t"]
-    two = (Series("a", T, y), Series("b", T + 0.5, y))
+    two = (Series("a", T, Y), Series("b", T + 0.5, Y))
     grid = series(series=two).evaluation_grid()
     np.testing.assert_array_equal(grid["series"], [0, 1])
     np.testing.assert_array_equal(grid["t"], np.arange(8) / 2)

@@ -74,7 +74,8 @@ def test_every_example_loads_and_comes_back(path):
 
 def test_the_example_is_the_problem_of_the_library():
     example, known = load(EXAMPLES / "burgers.toml"), burgers()
-    fields = {n: getattr(known, n) for n in ("name", "title", "citation", "notes")}
+    np.testing.assert_allclose(example.parameters["nu"], known.parameters["nu"], rtol=1e-15)
+    fields = {n: getattr(known, n) for n in ("name", "parameters", "citation", "notes")}
     assert dataclasses.replace(example, **fields) == known
     pelts = load(EXAMPLES / "lynx_hare.toml")
     assert pelts.split == pelt_counts().split
@@ -126,12 +127,11 @@ def test_unknown_parameters_and_data(tmp_path):
 
 def test_sampled_fields_and_second_order_in_time():
     x = np.linspace(0, 2, 7)
-    field = SampledField(("t", "x"), {"x": x}, x**2)
+    field = SampledField(("s", "x"), {"x": x}, x**2)
     equation = Equation(
-        ("w_ss = c*w_xx",), ("w",), ("s", "x"), fields={"c": dataclasses.replace(
-            field, coordinates=("s", "x"))}, time="s",
+        ("w_ss = c*w_xx",), ("w",), ("s", "x"), fields={"c": field}, time="s",
     )  # fmt: skip
-    walls = Walls((Condition("w", {0: "1 + s", 1: 2.0}, "s"),), (Condition("w", {1: 1.0}, "0"),))
+    walls = Walls((Condition("w", {0: "s + 1", 1: 2.0}, "s"),), (Condition("w", {1: 1.0}, "0"),))
     problem = EquationProblem(
         "wave", 'A "wave"\\ \n of\ttwo \x7f lines', equation, {"s": (0, 1), "x": (0, 2)},
         initial={"w": "x", "w_s": "0"}, boundary={"x": walls},
@@ -239,6 +239,15 @@ def test_missing_files_are_named(tmp_path):
         parse("title = 'nothing'")
 
 
+def refusal_of(text):
+    """The message of the refusal, empty where there is none; nothing else may be raised."""
+    try:
+        parse(text)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
 MALICIOUS = [
     "__import__('os').system('touch pwned')",
     "open('pwned', 'w')",
@@ -279,12 +288,9 @@ def test_nothing_in_a_file_is_executed(tmp_path, monkeypatch, text, place):
         ),
         "reference": HEAT + f'[reference]\nformulas = {{ u = "{quoted}" }}',
     }
-    try:
-        parse(placed[place], tmp_path)
-    except InputError as error:
-        assert "\n" not in str(error)
-    else:
-        assert text.startswith(("-", "9**", "1"))  # odd, but a number or -x
+    refusal = refusal_of(placed[place])
+    assert "\n" not in refusal
+    assert refusal or text in ("-" * 9000 + "x", "9**9")
     assert not list(tmp_path.iterdir())
 
 
@@ -305,11 +311,10 @@ def test_any_text_gives_a_problem_or_one_line(title, formula):
     text = HEAT.replace("sin(pi*x)", formula).replace("Heat", "").replace(
         'title = ""', f"title = {_quoted(title)}"
     )  # fmt: skip
-    try:
+    refusal = refusal_of(text)
+    assert "\n" not in refusal
+    if not refusal:
         problem = parse(text)
-    except InputError as error:
-        assert "\n" not in str(error)
-    else:
         assert problem.title == title
         assert parse(to_toml(problem)) == problem
 

@@ -18,8 +18,8 @@ class Spread:
 
     def __str__(self) -> str:
         if self.low == self.high:
-            return f"{self.median:.2e}"
-        return f"{self.median:.2e} [{self.low:.1e}, {self.high:.1e}]"
+            return number_text(self.median)
+        return f"{number_text(self.median)} [{number_text(self.low)}, {number_text(self.high)}]"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,6 +170,11 @@ def _compared(summary: Summary, rows: Sequence[Record], metric: str) -> Summary:
     )
 
 
+def number_text(value: float) -> str:
+    """Three digits, with an exponent where the number is small or large."""
+    return f"{value:.3g}" if value == 0 or 1e-2 <= abs(value) < 1e4 else f"{value:.1e}"
+
+
 def seconds_text(seconds: float) -> str:
     """A time in a unit that suits it."""
     for limit, factor, unit in ((1e-3, 1e6, "us"), (1.0, 1e3, "ms"), (120.0, 1.0, "s")):
@@ -197,7 +202,7 @@ def verdict(summaries: Sequence[Summary], metric: str) -> list[str]:
     if not winners:
         return [
             f"Use none of these methods: no one is better than the trivial prediction "
-            f"({min(trivial, key=lambda s: s.error.median).method}, {floor:.2e})."
+            f"({min(trivial, key=lambda s: s.error.median).method}, {number_text(floor)})."
         ]
     sentences.append(_recommendation(winners, metric))
     for summary in winners:
@@ -207,7 +212,7 @@ def verdict(summaries: Sequence[Summary], metric: str) -> list[str]:
         if summary not in winners:
             sentences.append(
                 f"{summary.method} ({summary.error}) is no better than the trivial "
-                f"prediction ({floor:.2e})."
+                f"prediction ({number_text(floor)})."
             )
     for summary in summaries:
         if summary.failures:
@@ -248,7 +253,7 @@ def _on_learned(summary: Summary) -> str:
         return text + "; no classical solve here reaches that error."
     text += f"; {same.method} has this error in {seconds_text(same.seconds_run)} a solve"
     if summary.equal_time is not None:
-        text += f", and in the same time reaches {summary.equal_time.value:.1e}"
+        text += f", and in the same time reaches {number_text(summary.equal_time.value)}"
     if math.isinf(summary.breakeven):
         reason = (
             "a further solve costs more than the classical one"

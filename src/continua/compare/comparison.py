@@ -167,7 +167,8 @@ def _run(case: Case, root: pathlib.Path, number: int, count: int, on_case) -> li
 
 def _child(folder: pathlib.Path, tell: Callable[[dict], Any]) -> int | None:
     """Run a case in a new interpreter; its exit code, `None` where it hung."""
-    command = [sys.executable, "-m", "continua.compare.case", str(folder)]
+    program = "import sys; from continua.compare.case import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", program, str(folder)]
     with (folder / "log.txt").open("w") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         try:

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from continua.compare.analysis import Summary, seconds_text, summarise, verdict
+from continua.compare.analysis import Summary, number_text, seconds_text, summarise, verdict
 from continua.compare.page import PAGE
 from continua.compare.record import Record, read_records
 from continua.compare.run import read_config, read_inputs
@@ -85,7 +85,7 @@ def _verdict(summaries: Sequence[Summary], metric: str) -> str:
     return f'<div class="verdict"><p>{html.escape(first)}</p><ul>{rest}</ul></div>'
 
 
-def _number(value: float, text: str | None = None) -> str:
+def _number(value: float | int, text: str | None = None) -> str:
     """A cell that sorts by its value."""
     shown = html.escape(text if text is not None else f"{value:.3g}")
     key = f"{value:.17g}" if math.isfinite(value) else ("1e308" if value > 0 else "1e309")
@@ -140,7 +140,7 @@ def _classical(s: Summary) -> str:
     equal = (
         "<td></td>"
         if s.equal_time is None
-        else _number(s.equal_time.value, f"{s.equal_time.value:.1e}")
+        else _number(s.equal_time.value, number_text(s.equal_time.value))
     )
     if math.isnan(s.breakeven):
         return matched + equal + "<td></td>"
@@ -274,7 +274,7 @@ def _costs(records: Sequence[Record], metric: str) -> str:
         cells = "".join(_seconds(getattr(r, name)) for name in _COSTS)
         rows.append(
             f"<tr><td>{html.escape(r.method)}</td><td>{html.escape(r.setting)}</td>"
-            f"{_number(r.seed, str(r.seed))}{_number(r.value, f'{r.value:.3e}')}{cells}"
+            f"{_number(r.seed, str(r.seed))}{_number(r.value, number_text(r.value))}{cells}"
             f"{_number(r.evaluations, str(r.evaluations))}"
             f"{_number(r.parameters, str(r.parameters))}"
             f"{_number(r.peak_memory, f'{r.peak_memory / 2**20:.0f} MiB')}</tr>"

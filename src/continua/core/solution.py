@@ -54,7 +54,7 @@ class Solution:
     parameters: Mapping[str, Estimate] = dataclasses.field(default_factory=dict)
     equations: tuple[str, ...] = ()
     stats: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    history: tuple[Mapping[str, float], ...] = ()
+    history: tuple[Mapping[str, Any], ...] = ()
     spread: Callable[[Any], Any] | None = None
     precision: str = "float64"
 

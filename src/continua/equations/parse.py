@@ -12,6 +12,7 @@ differentiate any expression, `lap(v)` sums the second space derivatives.
 """
 
 import dataclasses
+import math
 import re
 from typing import NoReturn
 
@@ -218,8 +219,11 @@ class _Parser:
         self.depth += 1
         if self.depth > _DEEPEST_NESTING:
             self.fail("too many nested powers")
+        token = self.token
         exponent = self.unary()
         self.depth -= 1
+        if base.is_number and exponent.is_number and not _fits(base, exponent):
+            self.fail("the power of these numbers is too large", token=token)
         return _power(base, exponent)
 
     def atom(self):
@@ -326,6 +330,14 @@ def _number(text: str) -> sympy.Expr:
     if text.isdigit() and len(text) <= 15:
         return sympy.Integer(text)
     return sympy.Float(float(text))
+
+
+def _fits(base: sympy.Expr, exponent: sympy.Expr) -> bool:
+    """Whether a power of numbers is a number that double precision can hold."""
+    try:
+        return math.isfinite(abs(float(base)) ** float(exponent))
+    except (OverflowError, ZeroDivisionError, TypeError):
+        return False
 
 
 def _power(base: sympy.Expr, exponent: sympy.Expr) -> sympy.Expr:

@@ -29,7 +29,7 @@ from continua.integrate.trajectory import (
 _CIRCLE = 32  # points of the contour; the mean converges faster than any power
 
 
-def phi_functions(z: Complex[Array, "..."]) -> tuple[Any, Any, Any]:
+def phi_functions(z: Complex[Array, "..."]) -> tuple[Any, ...]:
     """`phi_1, phi_2, phi_3` of numbers, by means over circles of radius 1.
 
     **Arguments:**
@@ -53,7 +53,7 @@ def phi_functions(z: Complex[Array, "..."]) -> tuple[Any, Any, Any]:
     return tuple(s / _CIRCLE for s in sums)
 
 
-def phi_matrices(z: Complex[Array, "*batch s s"]) -> tuple[Any, Any, Any, Any]:
+def phi_matrices(z: Complex[Array, "*batch s s"]) -> tuple[Any, ...]:
     """`e^z, phi_1, phi_2, phi_3` of small matrices, as blocks of one exponential.
 
     The exponential of `[[z, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1], [0, 0, 0, 0]]` (in
@@ -200,5 +200,3 @@ def etdrk4(
         jnp.where(failed, worst_component(y), 0).astype(jnp.int32),
         dt,
     )
-
-

@@ -15,14 +15,15 @@ import jax
 import jax.numpy as jnp
 
 from continua.integrate.tableaus import Tableau
-from continua.integrate.trajectory import NON_FINITE, STEP_LIMIT, all_finite, worst_component
+from continua.integrate.trajectory import NON_FINITE, STEP_LIMIT, all_finite
 
 _SAFETY, _SHRINK, _GROW = 0.9, 0.2, 10.0
 _SMALLEST = 1e-4  # an error below this says no more about the next step
 
 
 class State(NamedTuple):
-    """Where an integration is: time, state and slope, the next step and the counts."""
+    """Where an integration is: time, state and slope, the next step and the counts;
+    `suspect` holds what each component added to the error of the last step tried."""
 
     t: Any
     y: Any
@@ -30,6 +31,7 @@ class State(NamedTuple):
     dt: Any
     error_before: Any
     dt_last: Any
+    suspect: Any
     steps: Any
     rejected: Any
     code: Any
@@ -77,9 +79,10 @@ def _advance(y, dt, weights, stages):
 
 
 def error_norm(error, y, new, rtol, atol):
-    """The size of an error estimate in units of the tolerances."""
+    """An error estimate in units of the tolerances: its size, and that of each entry."""
     scale = atol + rtol * jnp.maximum(jnp.abs(y), jnp.abs(new))
-    return jnp.sqrt(jnp.mean(jnp.square(jnp.abs(error) / scale)))
+    entries = jnp.abs(error) / scale
+    return jnp.sqrt(jnp.mean(jnp.square(entries))), entries
 
 
 def first_step(tableau: Tableau, field, t, y, slope, span, rtol, atol):
@@ -120,7 +123,7 @@ def advance_adaptive(tableau, field, state: State, target, rtol, atol, max_steps
         dt = jnp.where(last, left, s.dt)
         new, slope, error = step(tableau, field, s.t, s.y, s.slope, dt)
         frozen = jax.lax.stop_gradient((error, s.y, new))
-        size = error_norm(*frozen, rtol, atol)
+        size, entries = error_norm(*frozen, rtol, atol)
         finite = jnp.isfinite(size) & all_finite(jax.lax.stop_gradient(slope))
         accept = finite & (size <= 1.0)
         size = jnp.where(finite, jnp.maximum(size, _SMALLEST), 1e6)
@@ -144,6 +147,7 @@ def advance_adaptive(tableau, field, state: State, target, rtol, atol, max_steps
             following,
             jnp.where(accept & ~cut, size, s.error_before),
             dt,
+            entries,
             steps,
             rejected,
             code,
@@ -167,24 +171,10 @@ def advance_fixed(tableau, field, state: State, target, count: Any) -> State:
             y=jnp.where(good, new, s.y),
             slope=jnp.where(good, slope, s.slope),
             dt_last=dt,
+            suspect=jnp.where(s.code == 0, jnp.abs(new + 0.0 * slope), s.suspect),
             steps=s.steps + good.astype(s.steps.dtype),
             code=code,
         )
 
     after = jax.lax.fori_loop(0, count, body, state)
     return after._replace(t=jnp.where(after.code == 0, target, after.t))
-
-
-def blame(tableau, field, state: State, rtol, atol):
-    """The component that spoilt a failed step: the step is tried once more."""
-
-    def again(_):
-        new, slope, error = step(tableau, field, state.t, state.y, state.slope, state.dt_last)
-        size = jnp.abs(new) if error is None else jnp.abs(error)
-        scale = atol + rtol * jnp.abs(state.y)
-        return worst_component(size / scale + 0.0 * jnp.abs(slope))
-
-    def nothing(_):
-        return jnp.zeros((), jnp.int32)
-
-    return jax.lax.cond(state.code != 0, again, nothing, None)

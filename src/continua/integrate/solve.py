@@ -6,13 +6,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 
 from continua.core.errors import InputError
 from continua.integrate import runge_kutta
 from continua.integrate.methods import AbstractExplicitRungeKutta
 from continua.integrate.stiff import Diffrax
-from continua.integrate.trajectory import Trajectory, hide_unreached
+from continua.integrate.trajectory import Trajectory, hide_unreached, worst_component
 
 
 def solve(
@@ -67,6 +68,7 @@ def solve(
     # Backwards in time is forwards in s = -t.
     sign = jnp.where(t1 >= t0, 1.0, -1.0).astype(real)
 
+    @jax.jit  # traced once for all stages
     def forward(s, y):
         return sign * ravel_pytree(field(sign * s, unravel(y), args))[0]
 
@@ -83,8 +85,7 @@ def solve(
     elif dt0 is None:
         found = _adaptive(method.tableau, forward, start, ends, flat, rtol, atol, max_steps)
     else:
-        tolerances = rtol, atol
-        found = _fixed(method.tableau, forward, start, ends, flat, tolerances, counts, at_start)
+        found = _fixed(method.tableau, forward, start, ends, flat, counts, at_start)
     state, ys, slopes, component, evaluations = found
     back = jax.vmap(unravel)
     return Trajectory(
@@ -107,7 +108,7 @@ def _counts(t0, ends, dt0) -> tuple[Any, bool]:
     one for each interval."""
     if dt0 is None:
         return None, False
-    if isinstance(t0, jax.core.Tracer) or isinstance(ends, jax.core.Tracer):
+    if isinstance(t0, Tracer) or isinstance(ends, Tracer):
         times = jnp.concatenate([jnp.atleast_1d(jnp.asarray(t)) for t in (t0, ends)])
         share = jnp.abs(jnp.diff(times)) / dt0
         return jnp.maximum(jnp.ceil(share - 1e-6), 1.0).astype(jnp.int32), False
@@ -120,7 +121,8 @@ def _begin(field, t0, y0, dt) -> runge_kutta.State:
     zero = jnp.zeros((), jnp.int32)
     dt = jnp.asarray(dt, t0.dtype)
     one = jnp.ones((), t0.dtype)
-    return runge_kutta.State(t0, y0, field(t0, y0), dt, one, dt, zero, zero, zero)
+    nobody = jnp.zeros_like(jnp.abs(y0))
+    return runge_kutta.State(t0, y0, field(t0, y0), dt, one, dt, nobody, zero, zero, zero)
 
 
 def _adaptive(tableau, field, t0, ends, y0, rtol, atol, max_steps):
@@ -133,10 +135,10 @@ def _adaptive(tableau, field, t0, ends, y0, rtol, atol, max_steps):
         state = runge_kutta.advance_adaptive(tableau, field, state, end, rtol, atol, max_steps)
         return state, (state.y, state.slope, state.code == 0)
 
-    return _finish(tableau, field, rtol, atol, 2, *jax.lax.scan(advance, state, ends))
+    return _finish(tableau, 2, *jax.lax.scan(advance, state, ends))
 
 
-def _fixed(tableau, field, t0, ends, y0, tolerances, counts, at_start: bool):
+def _fixed(tableau, field, t0, ends, y0, counts, at_start: bool):
     state = _begin(field, t0, y0, 0.0)
     first = (y0[None], state.slope[None], jnp.ones((1,), bool))
 
@@ -151,18 +153,18 @@ def _fixed(tableau, field, t0, ends, y0, tolerances, counts, at_start: bool):
     state, rows = jax.lax.scan(advance, state, items)
     if at_start:
         rows = tuple(jnp.concatenate(pair) for pair in zip(first, rows, strict=True))
-    return _finish(tableau, field, *tolerances, 1, state, rows)
+    return _finish(tableau, 1, state, rows)
 
 
-def _finish(tableau, field, rtol, atol, begun: int, state, rows):
+def _finish(tableau, begun: int, state, rows):
     ys, slopes, reached = rows
     per_step = runge_kutta.evaluations_per_step(tableau)
     evaluations = begun + per_step * (state.steps + state.rejected)
-    component = runge_kutta.blame(tableau, field, state, rtol, atol)
+    component = jnp.where(state.code == 0, 0, worst_component(state.suspect))
     return (
         state,
         hide_unreached(ys, reached),
         hide_unreached(slopes, reached),
-        component,
+        component.astype(jnp.int32),
         evaluations,
     )

@@ -35,11 +35,12 @@ class Diffrax(AbstractIntegrator):
         import diffrax
 
         solver = diffrax.Kvaerno5() if self.solver is None else self.solver
-        # A Runge-Kutta method that is adaptive by nature is, unless steps are fixed.
-        fixed = dt0 is not None
-        controller = (
-            diffrax.ConstantStepSize() if fixed else diffrax.PIDController(rtol=rtol, atol=atol)
-        )
+        if dt0 is None:
+            # Between steps the interpolant is of low order: saved times are met by steps.
+            inner = diffrax.PIDController(rtol=rtol, atol=atol)
+            controller = diffrax.ClipStepSizeController(inner, step_ts=ends)
+        else:
+            controller = diffrax.ConstantStepSize()
         found = diffrax.diffeqsolve(
             diffrax.ODETerm(lambda t, y, _: field(t, y)),
             solver,
@@ -47,14 +48,13 @@ class Diffrax(AbstractIntegrator):
             jnp.maximum(ends[-1], t0),
             dt0,
             y0,
-            saveat=diffrax.SaveAt(
-                subs=[diffrax.SubSaveAt(ts=ends), diffrax.SubSaveAt(t1=True)]
-            ),
+            saveat=diffrax.SaveAt(subs=[diffrax.SubSaveAt(ts=ends), diffrax.SubSaveAt(t1=True)]),
             stepsize_controller=controller,
             max_steps=max_steps,
             throw=False,
         )
-        (_, last), (ys, ends_y) = found.ts, found.ys
+        saved: Any = found.ts, found.ys
+        (_, last), (ys, ends_y) = saved
         ok = diffrax.is_successful(found.result)
         limit = found.result == diffrax.RESULTS.max_steps_reached
         code = jnp.where(ok, 0, jnp.where(limit, STEP_LIMIT, NON_FINITE)).astype(jnp.int32)
@@ -71,6 +71,7 @@ class Diffrax(AbstractIntegrator):
             slope=slopes[-1],
             dt=jnp.zeros_like(t0),
             error_before=jnp.ones_like(t0),
+            suspect=jnp.zeros_like(jnp.abs(y0)),
             dt_last=(last[-1] - t0) / jnp.maximum(steps, 1).astype(t0.dtype),
             steps=steps,
             rejected=rejected,

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+_COLUMNS = {"seconds": "seconds_run", "evaluations": "evaluations"}
 _MARKERS = {"classical": "o", "learned": "*", "trivial": "x"}
 
 
@@ -31,8 +32,9 @@ def work_precision(rows: Sequence[Mapping[str, Any]], metric: str) -> Any:
     for i, method in enumerate(dict.fromkeys(r["method"] for r in good)):
         mine = [r for r in good if r["method"] == method]
         _method(left, right, method, mine, f"C{i}")
-    for panel, label in ((left, "seconds"), (right, "evaluations")):
-        panel.set_xscale("log")
+    for panel, label in zip((left, right), _COLUMNS, strict=True):
+        if any(r[_COLUMNS[label]] > 0 for r in good if r["kind"] != "trivial"):
+            panel.set_xscale("log")
         panel.set_yscale("log")
         panel.set_xlabel(label)
         panel.grid(alpha=0.3)
@@ -54,7 +56,7 @@ def _method(left, right, method: str, rows, colour: str) -> None:
             panel.axhline(rows[0]["value"], color="gray", ls=":", lw=1)
         left.plot([], [], color="gray", ls=":", label=f"{method} (trivial)")
         return
-    for panel, column in ((left, "seconds_run"), (right, "evaluations")):
+    for panel, column in zip((left, right), _COLUMNS.values(), strict=True):
         there = sorted((r for r in rows if r[column] > 0), key=lambda r: r[column])
         x, y = [r[column] for r in there], [r["value"] for r in there]
         line = "-" if kind == "classical" else ""

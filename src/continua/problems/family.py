@@ -88,8 +88,9 @@ class FamilyProblem(AbstractProblem):
         """The number of the test function as `sample`, then the nodes of each axis."""
         grid = {"sample": np.arange(float(self.num_test))}
         for name, count in zip(self.space, self.shape, strict=True):
+            low, high = self.domain[name]
             periodic = self.boundary.get(name) == "periodic"
-            grid[name] = np.linspace(*self.domain[name], count, endpoint=not periodic)
+            grid[name] = np.linspace(low, high, count, endpoint=not periodic)
         return grid
 
     @property
@@ -137,7 +138,7 @@ class FamilyProblem(AbstractProblem):
             name=f"{problem.name}_family",
             title=f"{problem.title}, from initial states like the given one",
             base=dataclasses.replace(problem, reference=None),
-            times=tuple(float(t) for t in np.linspace(*times, frames + 1)),
+            times=tuple(float(t) for t in np.linspace(times[0], times[1], frames + 1)),
             num_points=min([problem.num_points.get(c, NODES[len(space)]) for c in space] or [128]),
             num_train=num_train,
             num_test=num_test,

@@ -42,7 +42,7 @@ class AbstractReference(AbstractValue, abc.ABC):
     def __call__(self, *coordinates: Any) -> np.ndarray:
         """As `values`, without the leading axis where there is one unknown."""
         values = self.values(*coordinates)
-        return values[0] if len(values) == 1 else values
+        return values[0, ...] if len(values) == 1 else values
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -74,8 +74,8 @@ class AbstractSpace(abc.ABC):
                 values = _along(self.weights(axis, places), values, axis + 1)
             return values[(slice(None), *(which for _, which in unique))].T
         block = max(1, _CHUNK // max(self.shape))
-        rows = [self._scattered(values, points[i : i + block]) for i in range(0, len(points), block)]
-        return np.concatenate(rows)
+        starts = range(0, len(points), block)
+        return np.concatenate([self._scattered(values, points[i : i + block]) for i in starts])
 
     def _scattered(self, values: np.ndarray, points: np.ndarray) -> np.ndarray:
         found = np.einsum("mi,ci...->mc...", self.weights(0, points[:, 0]), values, optimize=True)

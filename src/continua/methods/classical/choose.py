@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from continua.equations import split_system
+from continua.equations.compile import jets_in
 from continua.methods.classical.finite_differences import FiniteDifferences
 from continua.methods.classical.implicit import ImplicitRungeKutta
 from continua.methods.classical.parameter_fit import ParameterFit
@@ -49,9 +51,6 @@ def _candidates(problem: Any):
 
 def _splits(problem: EquationProblem) -> bool:
     """Whether all derivatives beyond the first have constant coefficients."""
-    from continua.equations.compile import jets_in
-    from continua.equations.symbol import split_system
-
     if not Spectral().supports(problem).ok:
         return False
     system = problem.equation.system

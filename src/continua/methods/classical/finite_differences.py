@@ -69,14 +69,12 @@ class FiniteDifferences(AbstractDirectMethod):
     def ladder(self, problem) -> tuple["FiniteDifferences", ...]:
         """Nodes from 17 on (9 in two dimensions), doubled five times."""
         least = 9 if len(problem.equation.space) == 2 else 17
-        return tuple(
-            dataclasses.replace(self, num_points=(least - 1) * 2**k + 1) for k in range(6)
-        )
+        return tuple(dataclasses.replace(self, num_points=(least - 1) * 2**k + 1) for k in range(6))
 
     def prepare(self, problem, *, key) -> Prepared:
         if problem.equation.time is None:
             return self._prepare_steady(problem)
-        times = problem.evaluation_grid()[problem.equation.time]
+        times = problem.evaluation_grid()[setup.time_of(problem)]
 
         def frames(space) -> np.ndarray:
             return np.asarray(self._run(Lines(problem, space), times).ys, float)
@@ -86,7 +84,7 @@ class FiniteDifferences(AbstractDirectMethod):
             lines = Lines(problem, self._space(problem, shape))
             stiff = self._is_stiff(lines)
             factor = self._factor(lines, stiff, times)
-        tuning = clock.run
+        tuning = clock.seconds
         fine = refined(times, factor)
 
         def finish(found) -> Solution:
@@ -105,7 +103,7 @@ class FiniteDifferences(AbstractDirectMethod):
     def _prepare_steady(self, problem) -> Prepared:
         with stopwatch() as clock:
             shape, change = self._resolution(
-                problem, lambda space: solve_steady(problem, space).field[None]
+                problem, lambda s: solve_steady(problem, s).field[None]
             )
         space = self._space(problem, shape)
 
@@ -120,7 +118,10 @@ class FiniteDifferences(AbstractDirectMethod):
             result = self._judged(found.result, change)
             return setup.solution_of(self, problem, evaluator, result, stats)
 
-        return Prepared(lambda space: solve_steady(problem, space), space, finish, False, clock.run)
+        def program(space):
+            return solve_steady(problem, space)
+
+        return Prepared(program, space, finish, False, clock.seconds)
 
     def _space(self, problem, shape: tuple[int, ...]) -> FiniteDifferenceSpace:
         names, lower, upper = setup.box(problem)
@@ -151,7 +152,8 @@ class FiniteDifferences(AbstractDirectMethod):
             now = time.perf_counter()
             if before is not None:
                 error = setup.relative_change(before, found) / (2**self.order - 1)
-            dear = (now - since) * 4 ** len(names) + (now - begun) > _MOST_SECONDS
+            failed = before is not None and math.isinf(error) and not np.isfinite(found).all()
+            dear = failed or (now - since) * 4 ** len(names) + (now - begun) > _MOST_SECONDS
             if error <= 10 * self.rtol or dear or 2 * max(shape) > _MOST_NODES[len(names)]:
                 return shape, error if before is not None else 0.0
             before, scale = found, 2 * scale
@@ -159,7 +161,7 @@ class FiniteDifferences(AbstractDirectMethod):
     def _is_stiff(self, lines: Lines) -> bool:
         if self.stiff is not None:
             return self.stiff
-        start, end = lines.problem.domain[lines.problem.equation.time]
+        start, end = lines.problem.domain[setup.time_of(lines.problem)]
         return StiffLines(lines).radius() * (end - start) > _STIFF[len(lines.space.shape)]
 
     def _run(self, lines: Lines, times: np.ndarray, stiff: bool | None = None) -> Any:
@@ -177,8 +179,8 @@ class FiniteDifferences(AbstractDirectMethod):
             return 1
         fine = refined(times, _FRAMES)
         found = self._run(lines, fine, stiff)
-        arrays = (np.asarray(a, float) for a in (found.ys, found.slopes))
-        return frames_needed(fine, *arrays, _FRAMES, 100 * self.rtol)
+        ys, slopes = (np.asarray(a, float) for a in (found.ys, found.slopes))
+        return frames_needed(fine, ys, slopes, _FRAMES, 100 * self.rtol)
 
     def _solution(self, lines: Lines, times, found, change: float, stiff: bool) -> Solution:
         problem, space = lines.problem, lines.space
@@ -192,11 +194,11 @@ class FiniteDifferences(AbstractDirectMethod):
         result = setup.ending(
             int(found.code),
             int(found.steps),
-            problem.equation.time,
+            setup.time_of(problem),
             float(found.t_end),
             setup.place(int(found.component), lines.states, space.axes()),
-            "more num_points, smaller tolerances, or conditions that suit the direction "
-            "in which things move",
+            "a shorter time if the solution itself blows up, more num_points, or conditions "
+            "that suit the direction in which things move",
         )
         stats = {
             "evaluations": found.evaluations,

@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from continua.spaces import AbstractSpace
-
 _NEIGHBOURS = 4  # frames that a value in time is made of
 _AT_FRAME = 1e-9  # distance, in steps between frames, within which a time is a frame
 
@@ -23,14 +21,14 @@ class GridEvaluator:
 
     - `frames`: `(T, c, *N)`; a steady solution has one.
     - `times`, `slopes`: `(T,)`, and `dy/dt` as `frames`; `None` where steady.
-    - `space`: where the nodes lie; `None` for an ordinary equation.
+    - `space`: an `AbstractSpace`, where the nodes lie; `None` for an ordinary equation.
     - `time_axis`: which column of the points is time.
     """
 
     frames: np.ndarray
     times: np.ndarray | None = None
-    slopes: np.ndarray | None = None
-    space: AbstractSpace | None = None
+    slopes: Any = None
+    space: Any = None
     time_axis: int = 0
 
     def __call__(self, points: Any) -> np.ndarray:
@@ -136,8 +134,11 @@ def frames_needed(
     - `factor`: as it is now.
     - `tolerance`: the relative error that interpolation may add.
 
-    **Returns:** the smallest power of two that keeps it, `factor` where none does.
+    **Returns:** the smallest power of two that keeps it, `factor` where none does; 1
+    where the solve failed.
     """
+    if not np.all(np.isfinite(frames)):
+        return 1
     size = max(float(np.sqrt(np.mean(frames**2))), np.finfo(float).tiny)
     found = 1
     while found < factor:

@@ -51,11 +51,13 @@ class ImplicitRungeKutta(AbstractDirectMethod):
 
     def prepare(self, problem, *, key) -> Prepared:
         options = {"rtol": self.rtol, "atol": self.atol}
-        goal = 100 * self.rtol
+        goal = 10 * self.rtol
         prepared = prepare_ode(self, problem, Diffrax(), options, goal, "other tolerances")
 
         def finish(found) -> Solution:
             solution = prepared.finish(found)
+            if not solution.result.ok:
+                return solution
             count = _evaluations(problem, options, np.asarray(found.ts))
             return dataclasses.replace(solution, stats={**solution.stats, "evaluations": count})
 

@@ -179,7 +179,7 @@ class StiffLines:
     def radius(self) -> float:
         """About the spectral radius of the Jacobian at the start, by powers of it."""
         with jax.enable_x64(True):
-            t0 = float(self.lines.problem.domain[self.lines.problem.equation.time][0])
+            t0 = float(self.lines.problem.domain[setup.time_of(self.lines.problem)][0])
             jacobian = self.jacobian(t0, self.lines.start().ravel()[self.walls.free])
         v = np.random.default_rng(0).standard_normal(jacobian.shape[0])
         growth = []
@@ -234,17 +234,20 @@ class StiffLines:
         failed = len(rows) < len(times)
         change = np.zeros(start.size)
         change[self.walls.free] = np.nan_to_num(np.abs(self.right(solver.t, solver.y)), nan=np.inf)
+        whole = {
+            "steps": steps,
+            "rejected": 0,
+            "evaluations": counted,
+            "code": NON_FINITE if failed else SUCCESS,
+            "component": int(np.argmax(change)) if failed else 0,
+        }
         return Trajectory(
-            ts=times,
-            ys=frames[:, unknowns],
-            slopes=slopes[:, unknowns],
-            steps=np.int32(steps),
-            rejected=np.int32(0),
-            evaluations=np.int32(counted),
-            code=np.int32(NON_FINITE if failed else SUCCESS),
-            t_end=np.float64(solver.t),
-            component=np.int32(np.argmax(change) if failed else 0),
-            dt_last=np.float64(solver.step_size or 0.0),
+            ts=jnp.asarray(times),
+            ys=jnp.asarray(frames[:, unknowns]),
+            slopes=jnp.asarray(slopes[:, unknowns]),
+            t_end=jnp.asarray(float(solver.t)),
+            dt_last=jnp.asarray(float(solver.step_size or 0.0)),
+            **{name: jnp.asarray(value, jnp.int32) for name, value in whole.items()},
         )
 
 

@@ -8,6 +8,7 @@ the minimum by a trust-region method. Standard deviations come from the Jacobian
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -62,17 +63,13 @@ class ParameterFit(AbstractDirectMethod):
         elif not isinstance(problem, SeriesProblem):
             return Support(False, "ParameterFit needs measured series")
         if problem.equation is None or problem.equation.space:
-            return Support(
-                False, "ParameterFit needs an ordinary differential equation"
-            )
+            return Support(False, "ParameterFit needs an ordinary differential equation")
         if problem.equation.fields:
             return Support(False, "ParameterFit needs known fields as formulas")
         if isinstance(problem, EquationProblem):
             return YES
         if not set(problem.variables) <= set(states_of(problem)):
-            return Support(
-                False, "every measured variable must be a state of the equation"
-            )
+            return Support(False, "every measured variable must be a state of the equation")
         return YES
 
     def ladder(self, problem) -> tuple["ParameterFit", ...]:
@@ -101,30 +98,25 @@ class ParameterFit(AbstractDirectMethod):
         substeps = self._substeps(start, segments)
         seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
 
+        misfit = Misfit(start, segments, substeps, fixed)
+
         def program(inputs):
-            return least_squares(
-                start, inputs, substeps, self.tolerance, self.evaluations, fixed
-            )
+            return least_squares(inputs, self.tolerance, self.evaluations)
 
         def finish(outputs) -> Solution:
             unravel = _unravel(start, fixed)
-            found = self._solution(
-                problem, start, unravel, segments, substeps, seed, *outputs
-            )
+            found = self._solution(problem, start, unravel, segments, substeps, seed, *outputs)
             if not fixed:
                 return found
             coordinates, grid = (asked.equation.time,), asked.evaluation_grid()
             return dataclasses.replace(found, coordinates=coordinates, grid=grid)
 
-        return Prepared(program, segments, finish, traced=False)
+        return Prepared(program, misfit, finish, traced=False)
 
     def _substeps(self, model: Dynamics, segments) -> int:
         values = jnp.asarray(segments.values, model.starts.dtype)
         times = jnp.asarray(segments.times, model.starts.dtype)
-        found = [
-            substeps_for(model.scaled_field, t, z)
-            for t, z in zip(times, values, strict=True)
-        ]
+        found = [substeps_for(model.scaled_field, t, z) for t, z in zip(times, values, strict=True)]
         return 0 if 0 in found else max(found)
 
     def _solution(
@@ -154,6 +146,7 @@ class ParameterFit(AbstractDirectMethod):
             spread=dataclasses.replace(spread, deviation=True),
             parameters=parameters,
             result=status,
+            stats={"evaluations": float(jacobian.solves)},
         )
 
 
@@ -164,9 +157,7 @@ def _as_series(problem: EquationProblem) -> SeriesProblem:
     times = np.asarray(problem.data.points, float)[:, 0]
     t = np.unique(np.concatenate([[begin, end], times]))
     values = np.full((len(t), len(equation.unknowns)), np.nan)
-    for row, found in zip(
-        np.searchsorted(t, times), measured_values(problem), strict=True
-    ):
+    for row, found in zip(np.searchsorted(t, times), measured_values(problem), strict=True):
         values[row] = np.where(np.isfinite(found), found, values[row])
     states = list(equation.first_order().states)
     start = initial_state(problem)
@@ -205,64 +196,82 @@ def _starts(problem: EquationProblem, scaling) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Linearised:
-    """Residuals `(n,)` and their derivatives `(n, p)` where a search ended."""
+    """Residuals `(n,)` and their derivatives `(n, p)` where a search ended, and how many
+    solves it took."""
 
     residual: np.ndarray
     matrix: np.ndarray
+    solves: int
 
 
-def least_squares(
-    start: Dynamics,
-    segments: Any,
-    substeps: int,
-    tolerance: float,
-    evaluations: int,
-    fixed: bool = False,
-) -> tuple[np.ndarray, Linearised, Result]:
-    """Fit free numbers and initial states of dynamics to measurements.
+@dataclasses.dataclass(frozen=True)
+class Misfit:
+    """Residuals of a fit and their derivatives, compiled once.
 
     **Arguments:**
 
     - `start`: the dynamics to begin with, one member.
     - `segments`: whole series.
     - `substeps`: between two measurements, 0 for an implicit solver.
-    - `tolerance`, `evaluations`: as `ParameterFit`.
     - `fixed`: whether the initial states are given rather than fitted.
+    """
+
+    start: Dynamics
+    segments: Any
+    substeps: int
+    fixed: bool = False
+
+    @functools.cached_property
+    def residual(self) -> Callable:
+        """Free numbers to residuals `(m, l, s)`, 0 in gaps."""
+        unravel, dtype = _unravel(self.start, self.fixed), self.start.starts.dtype
+        times = jnp.asarray(self.segments.times, dtype)
+        values, mask = (jnp.asarray(a, dtype) for a in (self.segments.values, self.segments.mask))
+
+        def residual(x):
+            model = unravel(x)
+            shoot = jax.vmap(lambda t, s: rollout(model.scaled_field, t, s, self.substeps))
+            gap = (shoot(times, model.starts) - values) * mask
+            # A trajectory that runs away is a large residual, not the end of the search.
+            return jnp.clip(jnp.nan_to_num(gap, nan=1e3), -1e3, 1e3)
+
+        return jax.jit(residual)
+
+    @functools.cached_property
+    def jacobian(self) -> Callable:
+        """Free numbers to the derivatives of the residuals."""
+        return jax.jit(jax.jacfwd(self.residual))
+
+
+def least_squares(
+    misfit: Misfit, tolerance: float, evaluations: int
+) -> tuple[np.ndarray, Linearised, Result]:
+    """Fit free numbers and initial states of dynamics to measurements.
+
+    **Arguments:**
+
+    - `misfit`: what is to become small.
+    - `tolerance`, `evaluations`: as `ParameterFit`.
 
     **Returns:** the free numbers, residuals and Jacobian there, how it ended.
     """
     from scipy import optimize
 
-    unravel = _unravel(start, fixed)
-    dtype = start.starts.dtype
-    times = jnp.asarray(segments.times, dtype)
-    values, mask = (jnp.asarray(a, dtype) for a in (segments.values, segments.mask))
-    there = segments.mask.astype(bool)
+    dtype = misfit.start.starts.dtype
+    there = misfit.segments.mask.astype(bool)
 
-    @jax.jit
-    def residual(x):
-        model = unravel(x)
-        shoot = jax.vmap(lambda t, s: rollout(model.scaled_field, t, s, substeps))
-        gap = (shoot(times, model.starts) - values) * mask
-        # A trajectory that runs away is a large residual, not the end of the search.
-        return jnp.clip(jnp.nan_to_num(gap, nan=1e3), -1e3, 1e3)
-
-    jacobian = jax.jit(jax.jacfwd(residual))
-
-    def finite(x) -> Any:
-        return np.nan_to_num(np.asarray(jacobian(jnp.asarray(x, dtype)), float)[there])
+    def rows(function, x) -> Any:
+        return np.nan_to_num(np.asarray(function(jnp.asarray(x, dtype)), float)[there])
 
     options: dict[str, Any] = {
-        "jac": finite,
+        "jac": lambda x: rows(misfit.jacobian, x),
         "ftol": tolerance,
         "xtol": tolerance,
         "gtol": tolerance,
         "max_nfev": evaluations,
     }
     found = optimize.least_squares(
-        lambda x: np.asarray(residual(jnp.asarray(x, dtype)), float)[there],
-        _free(start, fixed),
-        **options,
+        lambda x: rows(misfit.residual, x), _free(misfit.start, misfit.fixed), **options
     )
     result = (
         Result()
@@ -273,7 +282,7 @@ def least_squares(
             "other start values of the parameters, or more evaluations",
         )
     )
-    return found.x, Linearised(found.fun, found.jac), result
+    return found.x, Linearised(found.fun, found.jac, found.nfev), result
 
 
 def _free(model: Dynamics, fixed: bool) -> np.ndarray:

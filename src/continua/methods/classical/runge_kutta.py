@@ -50,8 +50,9 @@ class RungeKutta(AbstractDirectMethod):
 
     def prepare(self, problem, *, key) -> Prepared:
         options = {"rtol": self.rtol, "atol": self.atol}
-        goal = 100 * self.rtol
-        return prepare_ode(self, problem, integrate.Tsit5(), options, goal, "smaller rtol and atol")
+        goal = 10 * self.rtol
+        advice = "a shorter time if the solution itself blows up, or other tolerances"
+        return prepare_ode(self, problem, integrate.Tsit5(), options, goal, advice)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,11 +79,11 @@ class RK4(AbstractDirectMethod):
 
     def ladder(self, problem) -> tuple["RK4", ...]:
         """From one step an evaluation interval on, doubled five times."""
-        intervals = len(problem.evaluation_grid()[problem.equation.time]) - 1
+        intervals = len(problem.evaluation_grid()[setup.time_of(problem)]) - 1
         return tuple(dataclasses.replace(self, steps=intervals * 2**k) for k in range(6))
 
     def prepare(self, problem, *, key) -> Prepared:
-        times = problem.evaluation_grid()[problem.equation.time]
+        times = problem.evaluation_grid()[setup.time_of(problem)]
         with stopwatch() as clock:
             if self.steps is None:
                 count = self._count(problem, times)
@@ -90,9 +91,11 @@ class RK4(AbstractDirectMethod):
                 count = max(1, math.ceil(self.steps / (len(times) - 1)))
         options = {"dt0": float(np.max(np.diff(times))) / count}
         advice = "more steps, or ImplicitRungeKutta where the equation is stiff"
-        goal = 100 * self.tolerance
-        prepared = prepare_ode(self, problem, integrate.RK4(), options, goal, advice, count & -count)
-        return dataclasses.replace(prepared, tuning_seconds=clock.run + prepared.tuning_seconds)
+        goal = 10 * self.tolerance
+        most = count & -count  # frames lie on steps
+        prepared = prepare_ode(self, problem, integrate.RK4(), options, goal, advice, most)
+        tuning = clock.seconds + prepared.tuning_seconds
+        return dataclasses.replace(prepared, tuning_seconds=tuning)
 
     def _count(self, problem, times: np.ndarray) -> int:
         """Steps in an evaluation interval."""
@@ -145,7 +148,7 @@ def ode_program(
         return right(t, y, parameters)
 
     dtype = jnp.zeros(()).dtype
-    t0, t1 = (float(t) for t in problem.domain[problem.equation.time])
+    t0, t1 = (float(t) for t in problem.domain[setup.time_of(problem)])
     traced = {k: jnp.asarray(v, dtype) for k, v in options.items() if k in ("rtol", "atol")}
     fixed = {k: v for k, v in options.items() if k not in traced}
     inputs = {
@@ -189,7 +192,7 @@ def prepare_ode(
     - `advice`: where the solve fails.
     - `most_frames`: in an evaluation interval, a power of two.
     """
-    name = problem.equation.time
+    name = setup.time_of(problem)
     times = problem.evaluation_grid()[name]
     factor = min(most_frames, _FRAMES)
     with stopwatch() as clock:
@@ -197,8 +200,8 @@ def prepare_ode(
             fine = refined(times, factor)
             program, inputs = ode_program(problem, integrator, options, fine)
             found = jax.jit(program)(inputs)
-            arrays = (np.asarray(a, float) for a in (found.ys, found.slopes))
-            factor = frames_needed(fine, *arrays, factor, tolerance)
+            ys, slopes = (np.asarray(a, float) for a in (found.ys, found.slopes))
+            factor = frames_needed(fine, ys, slopes, factor, tolerance)
     fine = refined(times, factor)
     program, inputs = ode_program(problem, integrator, options, fine)
     states = problem.equation.system.states
@@ -222,7 +225,7 @@ def prepare_ode(
         }
         return setup.solution_of(method, problem, GridEvaluator(ys, fine, slopes), result, stats)
 
-    return Prepared(program, inputs, finish, tuning_seconds=clock.run)
+    return Prepared(program, inputs, finish, tuning_seconds=clock.seconds)
 
 
 def stiffness(problem: EquationProblem) -> float:
@@ -231,7 +234,7 @@ def stiffness(problem: EquationProblem) -> float:
     About how many explicit steps stability alone would ask for. Growing modes do not
     count: accuracy follows them anyway.
     """
-    times = problem.evaluation_grid()[problem.equation.time]
+    times = problem.evaluation_grid()[setup.time_of(problem)]
     program, inputs = ode_program(
         problem, integrate.Diffrax(), {"rtol": 1e-4, "atol": 1e-7}, times[::10]
     )

@@ -11,6 +11,7 @@ import numpy as np
 from continua.core.results import Result, ResultCode
 from continua.core.solution import Solution
 from continua.equations.expression import Expression
+from continua.equations.parse import Scope, parse_expression
 from continua.integrate.trajectory import STEP_LIMIT, SUCCESS
 from continua.methods.base import YES, Support
 from continua.problems import EquationProblem
@@ -25,6 +26,11 @@ def forward_problem(problem: Any, name: str) -> Support:
     if problem.unknown_parameters:
         return Support(False, f"{name} cannot recover unknown parameters")
     return YES
+
+
+def time_of(problem: EquationProblem) -> str:
+    """The name of the time coordinate of a problem in time."""
+    return str(problem.equation.time)
 
 
 def parameters_of(problem: EquationProblem) -> dict[str, Any]:
@@ -42,10 +48,11 @@ def initial_state(problem: EquationProblem, axes: Mapping[str, np.ndarray]) -> n
     - `axes`: nodes of each space coordinate, 1-d.
     """
     equation = problem.equation
-    start = problem.domain[equation.time][0]
+    time = time_of(problem)
+    start = problem.domain[time][0]
     mesh = np.meshgrid(*axes.values(), indexing="ij") if axes else []
     shape = tuple(len(a) for a in axes.values())
-    where = {equation.time: np.full(shape, start), **dict(zip(axes, mesh, strict=True))}
+    where = {time: np.full(shape, start), **dict(zip(axes, mesh, strict=True))}
     values = problem.all_parameters()
     states = equation.system.states
     return np.stack([evaluate(problem.initial[s], equation, where, values) for s in states])
@@ -128,11 +135,9 @@ def _wall_conditions(equation, states, axis: int, side: int, condition) -> list[
 
 def uses(text: str, equation: Any, name: str | None) -> bool:
     """Whether a formula contains a coordinate."""
-    from continua.equations.parse import Scope, parse_expression
-
     scope = Scope(equation.coordinates, (), tuple(equation.parameters))
     symbols = parse_expression(text, scope, where="condition").free_symbols
-    return any(symbol.name == name for symbol in symbols)
+    return any(str(symbol) == name for symbol in symbols)
 
 
 def relative_change(a: np.ndarray, b: np.ndarray) -> float:

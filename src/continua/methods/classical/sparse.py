@@ -60,7 +60,7 @@ class SparseSystem:
         self._jets = [self._jet(jet, equation, states) for jet in jets]
         self._unknown = [self._jets[jets.index(j)] for j in unknown]
 
-    def _jet(self, jet, equation, states):
+    def _jet(self, jet, equation, states) -> tuple[Any, Any]:
         name, orders = jet
         if name not in states:
             return equation.fields[name], None
@@ -181,4 +181,3 @@ class WallRows:
             found[self._position[self._rows[i][keep]]] = np.asarray(value).reshape(-1)[keep]
         self._right = found
         return found
-

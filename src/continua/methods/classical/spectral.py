@@ -92,7 +92,7 @@ class Spectral(AbstractDirectMethod):
 
         # A resolution that was given whole was not tuned.
         chosen = self.num_points is None or self.dt is None
-        return Prepared(program, inputs, finish, tuning_seconds=clock.run if chosen else 0.0)
+        return Prepared(program, inputs, finish, tuning_seconds=clock.seconds if chosen else 0.0)
 
     def _resolution(self, trial: "_Trial") -> tuple[int, int, float]:
         """Nodes, steps in an interval, and the last change on the evaluation grid."""
@@ -103,6 +103,7 @@ class Spectral(AbstractDirectMethod):
         tolerance = max(self.tolerance, 200 * float(jnp.finfo(jnp.zeros(()).dtype).eps))
         slower = math.inf  # the change in time at half the steps, on the same nodes
         coarser = math.inf  # the change in space at half the nodes
+        failures = 0  # resolutions at which it diverged
         while True:
             here = trial.solve(nodes, steps)
             in_time = in_space = 0.0
@@ -114,7 +115,8 @@ class Spectral(AbstractDirectMethod):
                 in_space = setup.relative_change(here, trial.solve(2 * nodes, steps))
                 spatial = in_space <= tolerance or _stuck(in_space, coarser)
             change = max(in_time, in_space)
-            if (timely and spatial) or not trial.affords(nodes, steps):
+            failures += math.isinf(change)
+            if (timely and spatial) or failures > 4 or not trial.affords(nodes, steps):
                 return nodes, steps, change
             if not timely:
                 slower = in_time
@@ -196,15 +198,15 @@ class _Trial:
         if factor == 1:
             return 1
         found = self.run(nodes, steps, factor)
-        arrays = (np.asarray(a, float) for a in (found.ts, found.ys, found.slopes))
-        return frames_needed(*arrays, factor, 10 * tolerance)
+        ts, ys, slopes = (np.asarray(a, float) for a in (found.ts, found.ys, found.slopes))
+        return frames_needed(ts, ys, slopes, factor, 10 * tolerance)
 
 
 def _program(problem, space: FourierSpace, factor: int):
     """States and slopes at the nodes, `factor` frames an evaluation interval."""
     symbol, nonlinear, _ = problem.equation.split(space)
     rows = np.asarray(setup.unknown_rows(problem))
-    times = problem.evaluation_grid()[problem.equation.time]
+    times = problem.evaluation_grid()[setup.time_of(problem)]
     saves = (len(times) - 1) * factor
     spacing = float(times[-1] - times[0]) / saves
 
@@ -249,11 +251,11 @@ def _solution(method, problem, trial: _Trial, space, found, change: float) -> So
     result = setup.ending(
         int(found.code),
         int(found.steps),
-        problem.equation.time,
+        setup.time_of(problem),
         float(found.t_end),
         f"{problem.equation.system.states[state]} at wavenumber {waves}",
-        "a smaller dt, more num_points, or FiniteDifferences where the highest derivatives "
-        "have variable coefficients",
+        "a shorter time if the solution itself blows up, a smaller dt, or FiniteDifferences "
+        "where the highest derivatives have variable coefficients",
     )
     if result.ok and not change <= _USABLE:
         result = Result(

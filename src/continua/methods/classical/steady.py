@@ -20,6 +20,7 @@ from continua.spaces import FiniteDifferenceSpace
 
 _MOST_ITERATIONS = 50
 _SMALLEST_STEP = 1.0 / 256
+_SINGULAR = 1e15  # condition number above which a solution says nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +79,7 @@ class _Residual:
         from scipy import sparse
 
         full = self.system.jacobian(0.0, u)
-        rows = sparse.vstack([full[self.walls.free], self.matrix], format="csr")
+        rows: Any = sparse.vstack([full[self.walls.free], self.matrix], format="csr")
         order = np.argsort(np.concatenate([self.walls.free, self.walls.walls]))
         return sparse.csc_array(rows[order])
 
@@ -117,11 +118,23 @@ def _norm(r: np.ndarray) -> float:
 
 
 def _direction(jacobian: Any, r: np.ndarray) -> np.ndarray | None:
-    """The Newton direction, `None` where the matrix is singular."""
-    from scipy.sparse.linalg import splu
+    """The Newton direction, `None` where the matrix is singular to working precision."""
+    from scipy.sparse.linalg import LinearOperator, norm, onenormest, splu
 
     try:
-        step = splu(jacobian).solve(r)
+        factors = splu(jacobian)
+        step = factors.solve(r)
     except RuntimeError:
         return None
-    return step if np.all(np.isfinite(step)) else None
+    if not np.all(np.isfinite(step)):
+        return None
+    operator: Any = LinearOperator
+    inverse = operator(
+        jacobian.shape,
+        dtype=float,
+        matvec=factors.solve,
+        rmatvec=lambda x: factors.solve(x, trans="T"),
+    )
+    estimate: Any = onenormest(inverse, t=1)
+    condition = norm(jacobian, 1) * estimate
+    return step if condition < _SINGULAR else None

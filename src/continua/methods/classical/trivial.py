@@ -10,7 +10,7 @@ from continua.equations.expression import Expression
 from continua.methods.base import YES, AbstractDirectMethod, Prepared, Support
 from continua.methods.classical import setup
 from continua.problems import EquationProblem, FamilyProblem, SeriesProblem
-from continua.problems.formulas import evaluate
+from continua.problems.formulas import compiled, evaluate
 from continua.spaces import AbstractSpace, FiniteDifferenceSpace, FourierSpace
 
 
@@ -167,8 +167,6 @@ class Held:
 
     def __call__(self, points: Any) -> np.ndarray:
         """Values `(m, c)` at points `(m, d)`."""
-        from continua.problems.formulas import compiled
-
         columns = [np.asarray(c, float) for c in np.asarray(points).T]
         columns[self.time_axis] = np.full_like(columns[self.time_axis], self.start)
         rows = []
@@ -207,7 +205,7 @@ def _initial_forever(problem: EquationProblem) -> Held:
     equation = problem.equation
     names = equation.coordinates, tuple(equation.parameters)
     formulas = tuple(Expression(problem.initial[u], *names) for u in equation.unknowns)
-    start = float(problem.domain[equation.time][0])
+    start = float(problem.domain[setup.time_of(problem)][0])
     return Held(
         formulas, problem.all_parameters(), equation.coordinates.index(equation.time), start
     )

@@ -25,22 +25,20 @@ def rollout(
     if substeps == 0:
         return _implicit(field, times, start)
 
-    def step(y, t, h):
+    def step(y, at):
+        t, h = at
         k1 = field(t, y)
         k2 = field(t + h / 2, y + h / 2 * k1)
         k3 = field(t + h / 2, y + h / 2 * k2)
         k4 = field(t + h, y + h * k3)
-        return y + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
-
-    def interval(y, ends):
-        h = (ends[1] - ends[0]) / substeps
-        for i in range(substeps):
-            y = step(y, ends[0] + i * h, h)
+        y = y + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
         return y, y
 
-    ends = jnp.stack([times[:-1], times[1:]], axis=-1)
-    _, states = jax.lax.scan(interval, start, ends)
-    return jnp.concatenate([start[None], states])
+    # One loop over all steps: a step is compiled once, however many there are.
+    h = jnp.diff(times) / substeps
+    t = times[:-1, None] + h[:, None] * jnp.arange(substeps, dtype=times.dtype)
+    _, states = jax.lax.scan(step, start, (t.reshape(-1), jnp.repeat(h, substeps)))
+    return jnp.concatenate([start[None], states[substeps - 1 :: substeps]])
 
 
 def _implicit(field, times, start):

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from continua.equations import derivatives
-from continua.methods.fields.ansatz import Ansatz
 from continua.equations.expression import Expression
+from continua.methods.fields.ansatz import Ansatz
 from continua.nets import Fixed
 
 

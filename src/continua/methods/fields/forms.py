@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from continua.methods.fields.ansatz import Ansatz, WallValues
 from continua.equations.expression import Expression
+from continua.methods.fields.ansatz import Ansatz, WallValues
 from continua.methods.fields.field import Penalty
 from continua.nets import Chain, PeriodicEmbedding, Rescale
 
