@@ -224,7 +224,7 @@ def test_a_stiff_equation_takes_an_implicit_method():
 def test_references_cost_nothing_until_they_are_asked():
     explodes = ordinary("u_t = u^2", 2.0, "1")
     reference = numerical_reference(explodes)
-    with pytest.raises(InputError, match="reference solution ends at t = 1"):
+    with pytest.raises(InputError, match="reference solution gets no further than t = 0.99999"):
         reference(0.5)
     equation = Equation(("u_t = u^2 + u_xx",), ("u",), ("t", "x"))
     ring = EquationProblem("r", "R", equation, {"t": (0.0, 2.0), "x": (0.0, 1.0)},
@@ -296,3 +296,17 @@ def test_exact_references_survive_the_file(tmp_path):
 
 def test_a_reference_does_not_count_in_comparisons():
     assert dataclasses.replace(burgers(), reference=None) == burgers()
+
+
+def test_changed_problems_have_references_of_their_own():
+    slower = dataclasses.replace(burgers(), parameters={"nu": 0.1})
+    np.testing.assert_array_equal(slower.reference(0.5, 0.3), burgers(nu=0.1).reference(0.5, 0.3))
+    rod = dataclasses.replace(heat(), parameters={"kappa": 0.3})
+    assert rod.reference == heat(kappa=0.3).reference
+    with pytest.raises(InputError, match="misses its initial value by"):
+        dataclasses.replace(burgers(), initial={"u": "sin(pi*x)"})
+    longer = dataclasses.replace(lorenz(), domain={"t": (0.0, 0.1)}, num_points={"t": 5})
+    assert longer.reference.problem == longer
+    with pytest.raises(InputError, match=r"known from 0 to 0\.1"):
+        longer.reference(1.0)
+    assert isinstance(longer.reference, OdeReference)

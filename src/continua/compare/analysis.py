@@ -89,7 +89,13 @@ def curve(records: Sequence[Record], metric: str, method: str | None = None) -> 
 
 
 def matched(records: Sequence[Record], metric: str, error: float) -> Record | None:
-    """The cheapest classical solve with at most this error."""
+    """The cheapest classical solve with at most this error.
+
+    **Arguments:**
+
+    - `records`: of one problem, with the curves of its classical methods.
+    - `metric`, `error`: the name of the error, and the most that it may be.
+    """
     good = [r for r in curve(records, metric) if r.value <= error]
     return min(good, key=lambda r: r.seconds_run, default=None)
 

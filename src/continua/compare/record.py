@@ -123,7 +123,7 @@ def failure(problem, method: str, message: str, **case) -> Record:
 
 
 def write_records(path: str | pathlib.Path, records: Iterable[Record]) -> None:
-    """Write records as JSON lines."""
+    """Write `records` into the file at `path` as JSON lines."""
     text = "".join(json.dumps(record.row()) + "\n" for record in records)
     pathlib.Path(path).write_text(text)
 

@@ -1,11 +1,12 @@
 """Trees on disk as JSON structure and an .npz of arrays: no pickles, no code run.
 
 A tree is made of arrays, numbers, strings, `None`, tuples, lists, dictionaries,
-dataclasses of this package (equinox modules included) and named functions of
+enumerations and dataclasses of this package (equinox modules included) and named functions of
 `jax.nn`, `jax.numpy` and this package.
 """
 
 import dataclasses
+import enum
 import importlib
 import json
 import pathlib
@@ -44,7 +45,10 @@ def load_tree(stem: str | pathlib.Path) -> Any:
     stem = pathlib.Path(stem)
     try:
         structure = json.loads(stem.with_suffix(".json").read_text())
-        with np.load(stem.with_suffix(".npz"), allow_pickle=False) as file:
+        with (
+            stem.with_suffix(".npz").open("rb") as content,
+            np.load(content, allow_pickle=False) as file,
+        ):
             arrays = [file[str(i)] for i in range(len(file.files))]
         with jax.enable_x64(True):  # a float64 array must not be narrowed
             return _decode(structure, arrays)
@@ -63,6 +67,8 @@ def load_tree(stem: str | pathlib.Path) -> Any:
 
 
 def _encode(tree: Any, arrays: list[np.ndarray], where: str) -> Any:
+    if isinstance(tree, enum.Enum):
+        return {"enum": _path_of(type(tree), where), "value": tree.value}
     if tree is None or isinstance(tree, (bool, int, str)):
         return tree
     if isinstance(tree, float):
@@ -105,6 +111,13 @@ def _find(path: str) -> Any:
     found: Any = importlib.import_module(module)
     for part in name.split("."):
         found = getattr(found, part)
+    # A path may not lead on through what a module of this package has imported.
+    try:
+        home = _path_of(found, path)
+    except TypeError:
+        home = ""
+    if home != path:
+        raise ValueError(f"'{path}' does not belong to this package")
     return found
 
 
@@ -122,6 +135,11 @@ def _decode(node: Any, arrays: list[np.ndarray]) -> Any:
         return [_decode(item, arrays) for item in node["list"]]
     if "dict" in node:
         return {key: _decode(value, arrays) for key, value in node["dict"]}
+    if "enum" in node:
+        kind = _find(node["enum"])
+        if not (isinstance(kind, type) and issubclass(kind, enum.Enum)):
+            raise ValueError(f"'{node['enum']}' is not an enumeration of this package")
+        return kind(node["value"])
     if "function" in node:
         return _find(node["function"])
     cls = _find(node["class"])

@@ -64,7 +64,7 @@ class Solution:
         **Raises:** `InputError` for a wrong number of coordinates.
         """
         values = self.values(*coordinates)
-        return values[0] if len(self.unknowns) == 1 else values
+        return values[0, ...] if len(self.unknowns) == 1 else values
 
     def values(self, *coordinates) -> np.ndarray:
         """As a call, always with a leading axis of unknowns: `(c, *shape)`."""

@@ -44,10 +44,10 @@ class Equation:
     outside the grammar and for a number of expressions other than of unknowns.
     """
 
-    expressions: tuple[str, ...]
-    unknowns: tuple[str, ...]
-    coordinates: tuple[str, ...]
-    parameters: tuple[str, ...] = ()
+    expressions: Any
+    unknowns: Any
+    coordinates: Any
+    parameters: Any = ()
     definitions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     fields: Mapping[str, Callable[[Any], Any]] = dataclasses.field(default_factory=dict)
     time: str | None = "auto"

@@ -1,5 +1,7 @@
 """An equation in LaTeX, with derivatives as subscripts."""
 
+from typing import Any
+
 import sympy
 from sympy.printing.latex import LatexPrinter
 
@@ -7,6 +9,34 @@ from continua.equations.parse import parse_expression
 
 
 class _Printer(LatexPrinter):
+    """Terms with time derivatives first, then those of high order; in a product numbers
+    and parameters first, derivatives last."""
+
+    time: str | None = None
+
+    def _as_ordered_terms(self, expr, order=None):
+        def place(term):
+            counts = [d.variable_count for d in term.atoms(sympy.Derivative)]
+            times = [sum(int(n) for s, n in c if s.name == self.time) for c in counts]
+            return -max(times, default=0), -max(
+                (sum(int(n) for _, n in c) for c in counts), default=0
+            )
+
+        return sorted(sympy.Add.make_args(expr), key=place)
+
+    def _print_Mul(self, expr: Any):
+        def place(factor):
+            if factor.is_number:
+                return 0
+            if factor.is_Symbol:
+                return 1
+            if factor.is_Function:
+                return 2
+            return 4 if factor.has(sympy.Derivative) else 3
+
+        factors = sorted(expr.args, key=place)
+        return super()._print_Mul(sympy.Mul(*factors, evaluate=False))
+
     def _print_AppliedUndef(self, node, exp=None):
         text = self._deal_with_super_sub(node.func.__name__)
         return text if exp is None else f"{text}^{{{exp}}}"
@@ -24,13 +54,14 @@ class _Printer(LatexPrinter):
 
 
 def latex(equation) -> str:
-    """One line for each expression, as it was written, lines joined by `\\\\`.
+    """One line for each expression, `d(...)` as it was written, lines joined by `\\\\`.
 
     **Arguments:**
 
     - `equation`: an `Equation`.
     """
     printer = _Printer({"order": "none"})
+    printer.time = equation.time
     lines = []
     for text in equation.expressions:
         left, right = (

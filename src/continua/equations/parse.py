@@ -14,7 +14,7 @@ differentiate any expression, `lap(v)` sums the second space derivatives.
 import dataclasses
 import math
 import re
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import sympy
 
@@ -132,7 +132,7 @@ class _Token:
     column: int
 
 
-def _tokens(text: str, where: str) -> list[_Token]:
+def _tokens(text: str, whole: str, where: str) -> list[_Token]:
     if len(text) > _LONGEST_TEXT:
         raise InputError(
             f"expression has {len(text)} characters, at most {_LONGEST_TEXT}",
@@ -146,7 +146,7 @@ def _tokens(text: str, where: str) -> list[_Token]:
         match = _TOKEN.match(text, position)
         if match is None:
             raise InputError(
-                f"'{text[position]}' at column {position + 1} of '{text}' is not "
+                f"'{text[position]}' at column {position + 1} of '{whole}' is not "
                 "part of an expression",
                 where=where,
                 fix="use + - * / ^ ( ) , numbers and names",
@@ -157,9 +157,9 @@ def _tokens(text: str, where: str) -> list[_Token]:
 
 
 class _Parser:
-    def __init__(self, text: str, scope: Scope, where: str):
-        self.text, self.scope, self.where = text, scope, where
-        self.tokens, self.position, self.depth = _tokens(text, where), 0, 0
+    def __init__(self, text: str, whole: str, scope: Scope, where: str):
+        self.whole, self.scope, self.where = whole, scope, where
+        self.tokens, self.position, self.depth = _tokens(text, whole, where), 0, 0
 
     @property
     def token(self) -> _Token:
@@ -168,7 +168,7 @@ class _Parser:
     def fail(self, cause: str, fix: str = "", token: _Token | None = None) -> NoReturn:
         token = token or self.token
         raise InputError(
-            f"{cause} at column {token.column} of '{self.text}'",
+            f"{cause} at column {token.column} of '{self.whole}'",
             where=self.where,
             fix=fix,
         )
@@ -352,7 +352,7 @@ def _power(base: sympy.Expr, exponent: sympy.Expr) -> sympy.Expr:
     return base**exponent
 
 
-def parse_expression(text: str, scope: Scope, *, where: str) -> sympy.Expr:
+def parse_expression(text: Any, scope: Scope, *, where: str) -> sympy.Expr:
     """A SymPy expression from text.
 
     **Arguments:**
@@ -365,19 +365,26 @@ def parse_expression(text: str, scope: Scope, *, where: str) -> sympy.Expr:
     """
     if not isinstance(text, str):
         raise InputError(f"got {type(text).__name__}, expected an expression as text", where=where)
-    parser = _Parser(text, scope, where)
+    return _parse(text, text, scope, where)
+
+
+def _parse(text: str, whole: str, scope: Scope, where: str) -> sympy.Expr:
+    """`text`, which stands in its place in the `whole` that an error shows."""
+    parser = _Parser(text, whole, scope, where)
     value = parser.sum()
     if parser.token.kind != "end":
         if parser.token.text == ")":
             parser.fail("')' closes nothing", "balance the brackets")
         parser.fail(f"'{parser.token.text}' is not expected")
     if value.has(sympy.zoo, sympy.nan, sympy.oo, sympy.I):
-        raise InputError(f"'{text}' is not a finite real expression", where=where)
+        raise InputError(f"'{text.strip()}' is not a finite real expression", where=where)
     return value
 
 
-def parse_equation(text: str, scope: Scope, *, where: str) -> sympy.Expr:
+def parse_equation(text: Any, scope: Scope, *, where: str) -> sympy.Expr:
     """`left = right` as the expression `left - right`.
+
+    **Arguments:** as `parse_expression`.
 
     **Raises:** `InputError` for text that is not one equation.
     """
@@ -391,4 +398,4 @@ def parse_equation(text: str, scope: Scope, *, where: str) -> sympy.Expr:
             raise InputError(f"the {name} side of '{text}' is empty", where=where)
     # The right side is parsed in place, so that columns refer to the whole text.
     padded = " " * (len(left) + 1) + right
-    return parse_expression(left, scope, where=where) - parse_expression(padded, scope, where=where)
+    return _parse(left, text, scope, where) - _parse(padded, text, scope, where)

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import sympy
+from sympy.solvers.solveset import NonlinearError
 
 from continua.core.errors import InputError
 from continua.equations.compile import (
@@ -109,7 +110,7 @@ def _solve_highest(equation, orders: dict[str, int]) -> dict[str, sympy.Expr]:
     try:
         matrix, vector = sympy.linear_eq_to_matrix(flat, unknown)
         solution = matrix.LUsolve(vector)
-    except (sympy.solvers.solveset.NonlinearError, ValueError, ZeroDivisionError) as error:
+    except (NonlinearError, ValueError, ZeroDivisionError) as error:
         raise InputError(
             "the highest time derivatives cannot be solved for",
             where="equation.expressions",

@@ -148,6 +148,12 @@ def _combine(rows, weights):
 def propagate(function: Callable, stack, degrees: tuple[int, ...]):
     """Carry a stack of Taylor coefficients `(1 + sum(degrees), d)` through a function.
 
+    **Arguments:**
+
+    - `function`: `(d,) -> out`, made of the operations that `taylor_rules` knows.
+    - `stack`: the value, then `c_1 .. c_K` of each direction.
+    - `degrees`: `K` of each direction.
+
     **Returns:** the stack of the result, `(1 + sum(degrees), *out)`.
     """
     closed = jax.make_jaxpr(function)(stack[0])
@@ -186,7 +192,8 @@ def _apply(equation, inputs, degrees):
         if hasattr(inner, "consts"):
             return _evaluate(inner.jaxpr, inner.consts, inputs, degrees)
         return _evaluate(inner, (), inputs, degrees)
-    return [rules.apply(primitive, inputs, params)]
+    out = rules.apply(primitive, inputs, params)
+    return out if primitive.multiple_results else [out]
 
 
 _CALLS = {

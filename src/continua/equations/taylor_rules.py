@@ -52,6 +52,7 @@ def apply(primitive, inputs: list, params: dict) -> Any:
     if name in _LINEAR:
         return _linear(primitive, inputs, params)
     if name in _RULES:
+        inputs = _same_rank(inputs) if name in _PAIRWISE else inputs
         return _RULES[name](primitive, inputs, params)
     raise NotAnalytic(f"no Taylor rule for '{name}'")
 
@@ -62,9 +63,29 @@ _STEPWISE = frozenset(
 )
 _LINEAR = frozenset(
     {"neg", "reshape", "broadcast_in_dim", "transpose", "squeeze", "expand_dims", "reduce_sum"}
-    | {"slice", "dynamic_slice", "rev", "concatenate", "gather", "pad", "split", "cumsum"}
+    | {"slice", "dynamic_slice", "rev", "concatenate", "stack", "gather", "pad", "split", "cumsum"}
     | {"convert_element_type", "reduce_precision", "copy", "copy_p", "real", "imag"}
 )
+
+
+_PAIRWISE = frozenset({"add", "add_any", "sub", "mul", "div", "max", "min", "pow"})
+
+
+def _same_rank(inputs: list) -> list:
+    """Scalars beside arrays with axes of length one: the axis of coefficients comes first,
+    so that it would meet an axis of the other operand."""
+    values = [x.value if isinstance(x, Series) else jnp.asarray(x) for x in inputs]
+    rank = max(v.ndim for v in values)
+
+    def lifted(x, value):
+        if value.ndim == rank:
+            return x
+        ones = (1,) * (rank - value.ndim)
+        if isinstance(x, Series):
+            return Series(x.rows.reshape(-1, *ones, *value.shape), x.degrees)
+        return value.reshape(*ones, *value.shape)
+
+    return [lifted(x, v) for x, v in zip(inputs, values, strict=True)]
 
 
 def _degrees(inputs) -> tuple[int, ...]:
@@ -83,14 +104,15 @@ def _linear(primitive, inputs, params):
     # Linear in the series: every coefficient goes the same way, so the coefficient
     # axis is one more batch axis. Constants joined to series are constant series.
     degrees = _degrees(inputs)
-    if primitive.name in ("concatenate", "pad"):
+    if primitive.name in ("concatenate", "stack", "pad"):
         inputs = [_as_series(x, degrees) for x in inputs]
     axes = [0 if isinstance(x, Series) else None for x in inputs]
     arrays = [x.rows if isinstance(x, Series) else x for x in inputs]
     bind = functools.partial(primitive.bind, **params)
+    out = jax.vmap(bind, in_axes=axes)(*arrays)
     if primitive.multiple_results:
-        raise NotAnalytic(f"no Taylor rule for '{primitive.name}'")
-    return Series(jax.vmap(bind, in_axes=axes)(*arrays), degrees)
+        return [Series(rows, degrees) for rows in out]
+    return Series(out, degrees)
 
 
 def _first_row(x, degrees):
@@ -212,7 +234,7 @@ def _logistic(u: list) -> list:
     return [jax.nn.sigmoid(u[0]), *(x * 0.5 for x in half[1:])]
 
 
-def _power(u: list, exponent: float) -> list:
+def _power(u: list, exponent: Any) -> list:
     """`u y' = p y u'`."""
     y = [u[0] ** exponent]
     for k in range(1, len(u)):
@@ -234,6 +256,10 @@ def _erf(u: list) -> list:
     gauss = _exp([-x for x in _product(u, u)])
     slope = [x * (2.0 / jnp.pi**0.5) for x in gauss]
     return _primitive_of(slope, u, jax.lax.erf(u[0]))
+
+
+def _erfc(u: list) -> list:
+    return [jax.lax.erfc(u[0]), *(-x for x in _erf(u)[1:])]
 
 
 def _atan(u: list) -> list:
@@ -331,5 +357,6 @@ _RULES: dict[str, Callable] = {
     "sqrt": _elementwise(lambda u: _power(u, 0.5), jnp.sqrt),
     "rsqrt": _elementwise(lambda u: _power(u, -0.5), jax.lax.rsqrt),
     "erf": _elementwise(_erf, jax.lax.erf),
+    "erfc": _elementwise(_erfc, jax.lax.erfc),
     "atan": _elementwise(_atan, jnp.arctan),
 }

@@ -85,6 +85,12 @@ class FNO(eqx.Module):
 
 
 def grid_coordinates(shape: tuple[int, ...], dtype) -> Float[Array, "d *n"]:
-    """The coordinates `j/N` of a periodic grid on the unit box, end point left out."""
+    """The coordinates `j/N` of a periodic grid on the unit box, end point left out.
+
+    **Arguments:**
+
+    - `shape`: nodes along each axis.
+    - `dtype`: of the coordinates.
+    """
     axes = [jnp.arange(n, dtype=dtype) / n for n in shape]
     return jnp.stack(jnp.meshgrid(*axes, indexing="ij"))

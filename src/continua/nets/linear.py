@@ -7,7 +7,13 @@ from jaxtyping import Array, Float, Key
 
 
 def glorot_normal(rows: int, columns: int, *, key) -> Float[Array, "rows columns"]:
-    """A matrix of normal numbers with variance `2 / (rows + columns)`."""
+    """A matrix of normal numbers with variance `2 / (rows + columns)`.
+
+    **Arguments:**
+
+    - `rows`, `columns`: its shape.
+    - `key`: a JAX key.
+    """
     scale = (2.0 / (rows + columns)) ** 0.5
     return scale * jax.random.normal(key, (rows, columns))
 

@@ -10,6 +10,7 @@ from continua.equations import Equation
 from continua.problems.checks import check_equation_problem
 from continua.problems.conditions import Measurements, Unknown
 from continua.problems.problem import AbstractProblem
+from continua.problems.reference import AbstractReference
 
 TIMES = {True: 51, False: 201}  # evaluation times with space, and without
 NODES = {0: 128, 1: 128, 2: 64}  # evaluation nodes an axis, by the number of space axes
@@ -31,7 +32,8 @@ class EquationProblem(AbstractProblem):
     - `data`: `Measurements`, or `None`.
     - `num_points`: of the evaluation grid, a coordinate; 201 times for an ordinary and
       51 for a partial equation, 128 nodes in one space dimension and 64 an axis in two.
-    - `reference`: an `AbstractReference`, or `None`.
+    - `reference`: an `AbstractReference`, or `None`. One that came with other parameters
+      is made anew; one that misses the initial values is refused.
     - `citation`: a key of `core/refs.bib`; `notes`: what is hard about it.
 
     **Raises:** `InputError`, in one line with place and fix, where anything of it is
@@ -57,6 +59,9 @@ class EquationProblem(AbstractProblem):
     def __post_init__(self):
         for name, value in check_equation_problem(self).items():
             object.__setattr__(self, name, value)
+        if isinstance(self.reference, AbstractReference):
+            # `dataclasses.replace` hands on the reference of the problem before.
+            object.__setattr__(self, "reference", self.reference.adapted(self))
 
     def evaluation_grid(self) -> dict[str, np.ndarray]:
         """Uniform nodes of each coordinate, ends included but for the upper end of a

@@ -155,7 +155,12 @@ def _computed(family: FamilyProblem) -> FamilyData:
 
 
 def input_names(base: EquationProblem) -> tuple[str, ...]:
-    """The states of a problem, its unknowns first."""
+    """The states of a problem, its unknowns first.
+
+    **Arguments:**
+
+    - `base`: in time.
+    """
     unknowns = base.equation.unknowns
     return (*unknowns, *(s for s in base.states() if s not in unknowns))
 

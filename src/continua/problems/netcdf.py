@@ -73,13 +73,13 @@ def _series(path: pathlib.Path, dataset: Any, time: str, split: float | None) ->
     labels = [str(s) for s in np.asarray(dataset["series"])] if several else [path.stem]
     order = np.argsort(t, kind="stable")
     series = []
-    for i, label in enumerate(labels):
-        one = dataset.isel(series=i) if several else dataset
-        y = np.stack([np.asarray(one[n], float) for n in variables], axis=-1)[order]
-        # Series of a common time axis have gaps where they were not measured at all.
-        kept = np.any(np.isfinite(y), axis=1) if several else np.full(len(t), True)
-        series.append(Series(label, t[order][kept], y[kept]))
     try:
+        for i, label in enumerate(labels):
+            one = dataset.isel(series=i) if several else dataset
+            y = np.stack([np.asarray(one[n], float) for n in variables], axis=-1)[order]
+            # Series of a common time axis have gaps where they were not measured at all.
+            kept = np.any(np.isfinite(y), axis=1) if several else np.full(len(t), True)
+            series.append(Series(label, t[order][kept], y[kept]))
         return SeriesProblem(path.stem, path.stem, variables, time, tuple(series), split)
     except InputError as error:
         raise error.at(path.name) from error

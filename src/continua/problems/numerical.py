@@ -8,7 +8,7 @@ import numpy as np
 
 from continua.core.errors import InputError
 from continua.problems.equation import EquationProblem
-from continua.problems.reference import AbstractReference, points_of
+from continua.problems.reference import AbstractReference, check_times, points_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -25,6 +25,9 @@ class OdeReference(AbstractReference):
 
     problem: EquationProblem
 
+    def adapted(self, problem: Any) -> AbstractReference | None:
+        return _for_problem(self, problem)
+
     @property
     def error(self) -> float:
         return _ode(self).error
@@ -35,6 +38,7 @@ class OdeReference(AbstractReference):
 
     def values(self, *coordinates: Any) -> np.ndarray:
         (t,) = points_of(self.problem.equation.coordinates, coordinates)
+        check_times(t, *self.problem.domain[self.problem.equation.coordinates[0]])
         found = _ode(self).path(t.reshape(-1))
         states, unknowns = self.problem.states(), self.problem.equation.unknowns
         return np.stack([found[states.index(u)].reshape(t.shape) for u in unknowns])
@@ -56,6 +60,9 @@ class SpectralReference(AbstractReference):
 
     problem: EquationProblem
     tolerance: float = 1e-9
+
+    def adapted(self, problem: Any) -> AbstractReference | None:
+        return _for_problem(self, problem)
 
     @property
     def error(self) -> float:
@@ -105,6 +112,13 @@ def with_reference(problem: EquationProblem) -> EquationProblem:
     if problem.reference is not None:
         return problem
     return dataclasses.replace(problem, reference=numerical_reference(problem))
+
+
+def _for_problem(reference: Any, problem: EquationProblem) -> Any:
+    """The same kind of reference, of the problem as it is now; `None` where it cannot be."""
+    if reference.problem == problem:
+        return reference
+    return numerical_reference(problem)
 
 
 @functools.lru_cache(maxsize=16)

@@ -64,7 +64,13 @@ class GaussianField:
         return amplitude * np.stack(states)
 
     def transform(self, base: Any, fields: np.ndarray) -> np.ndarray:
-        """The states that Gaussian functions `(n, s, *N)` stand for: themselves."""
+        """The states that Gaussian functions `(n, s, *N)` stand for: themselves.
+
+        **Arguments:**
+
+        - `base`: the `EquationProblem`.
+        - `fields`: from spectra that `draw` gave.
+        """
         return fields
 
 

@@ -18,7 +18,6 @@ from continua.problems.csv_files import (
 )
 from continua.problems.equation import EquationProblem
 from continua.problems.family import FamilyProblem
-from continua.problems.formulas import evaluate
 from continua.problems.mixes import condition_of
 from continua.problems.netcdf import field_from, from_netcdf, measurements_from
 from continua.problems.numerical import with_reference
@@ -38,7 +37,6 @@ _COUNTS = ("num_points", "num_train", "num_test", "seed")
 _FAMILY = (*_LABELS, *_COUNTS, "times", "tolerance", "distribution")
 _DISTRIBUTIONS = {"gaussian": GaussianField, "like_initial": LikeInitial}
 _TOP = (*_LABELS, "equation", "parameters", "fields", "series", *_CONDITIONS)
-_INITIAL_GAP = 1e-6  # relative, by which a reference may miss the initial value
 
 
 def load(path: str | pathlib.Path) -> Problem:
@@ -167,7 +165,6 @@ def _equation_problem(file: Section, folder: pathlib.Path, labels) -> EquationPr
             file.section("reference", ("exact", "formulas", "accuracy", "source")), equation, known
         ),
     )
-    _check_reference(problem)
     return with_reference(problem)
 
 
@@ -245,30 +242,6 @@ def _reference(section: Section, equation: Equation, parameters):
         section.number("accuracy", FormulaReference.accuracy),
         section.text("source", FormulaReference.source),
     )
-
-
-def _check_reference(problem: EquationProblem) -> None:
-    """A reference that does not begin with the initial values is a mistake."""
-    time = problem.equation.time
-    if problem.reference is None or time is None:
-        return
-    grid = problem.evaluation_grid()
-    grid[time] = grid[time][:1]
-    mesh = np.meshgrid(*grid.values(), indexing="ij")
-    found = problem.reference.values(*mesh)
-    at = dict(zip(grid, mesh, strict=True))
-    for row, name in zip(found, problem.equation.unknowns, strict=True):
-        text = problem.initial.get(name)
-        if text is None:
-            continue
-        given = evaluate(text, problem.equation, at, problem.all_parameters())
-        gap = np.max(np.abs(row - given))
-        if not gap <= _INITIAL_GAP * max(np.max(np.abs(given)), 1e-12) + problem.reference.error:
-            raise InputError(
-                f"the reference of '{name}' misses its initial value by {gap:.3g}",
-                where="reference",
-                fix="correct one of them",
-            )
 
 
 def _series_problem(file: Section, folder: pathlib.Path, labels) -> SeriesProblem:

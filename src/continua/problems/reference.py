@@ -11,9 +11,10 @@ from continua.core.errors import InputError, suggest
 from continua.equations import Scope, parse_expression
 from continua.problems.conditions import as_formula, as_number
 from continua.problems.exact import burgers
-from continua.problems.formulas import compiled
+from continua.problems.formulas import compiled, evaluate
 from continua.problems.values import AbstractValue
 
+_INITIAL_GAP = 1e-6  # relative, by which a reference may miss the initial value
 EXACT: dict[str, Callable[..., np.ndarray]] = {"burgers": burgers}
 
 
@@ -37,6 +38,17 @@ class AbstractReference(AbstractValue, abc.ABC):
         **Arguments:**
 
         - `coordinates`: scalars or arrays, which broadcast.
+        """
+
+    @abc.abstractmethod
+    def adapted(self, problem: Any) -> "AbstractReference | None":
+        """This reference for a problem that may have been changed since.
+
+        **Arguments:**
+
+        - `problem`: an `EquationProblem`.
+
+        **Raises:** `InputError` where the reference cannot be one of this problem.
         """
 
     def __call__(self, *coordinates: Any) -> np.ndarray:
@@ -75,6 +87,9 @@ class FormulaReference(AbstractReference):
         object.__setattr__(self, "formulas", formulas)
         accuracy = as_number(self.accuracy, "reference.accuracy")
         object.__setattr__(self, "accuracy", accuracy)
+
+    def adapted(self, problem: Any) -> AbstractReference:
+        return _with_parameters(self, problem)
 
     @property
     def error(self) -> float:
@@ -125,6 +140,9 @@ class AnalyticReference(AbstractReference):
                 fix=suggest(str(self.name), EXACT),
             )
 
+    def adapted(self, problem: Any) -> AbstractReference:
+        return _with_parameters(self, problem)
+
     @property
     def error(self) -> float:
         return self.accuracy
@@ -155,3 +173,49 @@ def points_of(names: tuple[str, ...], coordinates: tuple[Any, ...]) -> list[np.n
             fix="give one scalar or array for each",
         )
     return list(np.broadcast_arrays(*(np.asarray(c, float) for c in coordinates)))
+
+
+def _with_parameters(reference: Any, problem: Any) -> AbstractReference:
+    """An exact solution with the numbers of a problem, and a look at its initial values."""
+    values = {n: problem.parameters.get(n, v) for n, v in reference.parameters.items()}
+    if values != dict(reference.parameters):
+        reference = dataclasses.replace(reference, parameters=values)
+    time = problem.equation.time
+    if time is None:
+        return reference
+    grid = problem.evaluation_grid()
+    grid[time] = grid[time][:1]
+    mesh = np.meshgrid(*grid.values(), indexing="ij")
+    at = dict(zip(grid, mesh, strict=True))
+    numbers = {**problem.all_parameters(), **values}
+    for row, name in zip(reference.values(*mesh), problem.equation.unknowns, strict=True):
+        if name not in problem.initial:
+            continue
+        given = evaluate(problem.initial[name], problem.equation, at, numbers)
+        gap, size = np.max(np.abs(row - given)), np.max(np.abs(given))
+        if not gap <= _INITIAL_GAP * max(size, 1e-12) + reference.error:
+            raise InputError(
+                f"the reference of '{name}' misses its initial value by {gap:.3g}",
+                where="reference",
+                fix="correct one of them, or leave the reference out",
+            )
+    return reference
+
+
+def check_times(times: np.ndarray, first: float, last: float) -> None:
+    """Whether times lie where a numerical reference is known.
+
+    **Arguments:**
+
+    - `times`: any shape.
+    - `first`, `last`: the ends.
+
+    **Raises:** `InputError` where they do not.
+    """
+    slack = 1e-9 * (last - first)
+    if np.min(times) < first - slack or np.max(times) > last + slack:
+        raise InputError(
+            f"the reference is known from {first:g} to {last:g}",
+            where="reference(...)",
+            fix="ask for times in between",
+        )

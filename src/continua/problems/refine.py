@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+_TURNS = {"time": 2, "space": 1}
+_PATIENCE = 9  # doublings after which a solve that always diverged is given up
 _ROUNDING = 1e-8  # changes below it that do not fall any more are rounding
 
 
@@ -44,10 +46,12 @@ def refine(
         finer = {"time": (size, 2 * steps), "space": (2 * size, steps)}
         left = [k for k in finer if change[k] > tolerance and k not in settled]
         left = [k for k in left if allowed(*finer[k])]
-        if not left:
+        hopeless = sum(rounds.values()) >= _PATIENCE and not np.any(np.isfinite([*change.values()]))
+        if hopeless or not left:
             return Refined(best, size, steps, change["space"], change["time"])
-        # Where both diverge each has its turn, steps first.
-        kind = max(left, key=lambda k: (change[k], -rounds[k]))
+        # Where all diverge, twice the steps have their turn before twice the nodes, as
+        # explicit diffusion would need them.
+        kind = max(left, key=lambda k: (change[k], -(rounds[k] // _TURNS[k])))
         size, steps = finer[kind]
         found = solve(size, steps)
         with np.errstate(all="ignore"):

@@ -53,7 +53,7 @@ class SampledField(AbstractValue):
             object.__setattr__(self, name, value)
         object.__setattr__(self, "coordinates", tuple(self.coordinates))
 
-    def __call__(self, points: Float[Array, "n d"]) -> Float[Array, " n"]:
+    def __call__(self, points: Float[Array | np.ndarray, "n d"]) -> Float[Array, " n"]:
         """Values at points; see the class."""
         points = jnp.asarray(points)
         parts = [
@@ -77,7 +77,7 @@ def _weights(axis, places) -> tuple[Any, Any]:
     places = jnp.clip(places, axis[0], axis[-1])
     cell = jnp.searchsorted(axis, places, side="right") - 1
     first = jnp.clip(cell - (count - 1) // 2, 0, axis.shape[0] - count)
-    nodes = axis[first[:, None] + jnp.arange(count)]
+    nodes = axis[first[:, None] + jnp.arange(count, dtype=first.dtype)]
     weights = []
     for k in range(count):
         others = [j for j in range(count) if j != k]

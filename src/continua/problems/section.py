@@ -35,7 +35,12 @@ class Section:
         return key in self.data
 
     def place(self, key: str) -> str:
-        """`section.key`, for errors."""
+        """`section.key`, for errors.
+
+        **Arguments:**
+
+        - `key`: its name.
+        """
         return f"{self.where}.{key}" if self.where else key
 
     def section(self, key: str, keys: Iterable[str] | None = None) -> "Section":

@@ -14,6 +14,8 @@ from continua.problems.equation import EquationProblem
 from continua.problems.formulas import evaluate, numpy_function
 
 _EXPLICIT_LIMIT = 1e5  # decay rate times duration up to which explicit steps are cheaper
+_VANISHING = 1e-15  # step, relative to the time, that gets nowhere
+_RADAU_STEPS = (4000, 2000)  # at least
 _SAMPLES = 60  # times at which stiffness is looked at
 
 
@@ -59,10 +61,12 @@ def solve_accurately(problem: EquationProblem) -> Path:
     decay = max(0.0, -float(np.min(np.real(rates))))
     stiff = decay * (system.t1 - system.t0) > _EXPLICIT_LIMIT
     method, fine, coarse = ("Radau", 1e-11, 1e-9) if stiff else ("DOP853", 1e-13, 1e-12)
+    # Between its steps Radau is of order 3 alone: keep them short.
+    longest = [(system.t1 - system.t0) / n if stiff else np.inf for n in _RADAU_STEPS]
     size = np.maximum(np.abs(states).max(axis=1), 1e-10 * np.abs(states).max())
     best, other = (
-        _integrate(system, method, rtol, 1e-2 * rtol * size, problem.name)
-        for rtol in (fine, coarse)
+        _integrate(system, method, rtol, 1e-2 * rtol * size, problem.name, max_step)
+        for rtol, max_step in zip((fine, coarse), longest, strict=True)
     )
     grid = problem.evaluation_grid()[problem.equation.coordinates[0]]
     rows = [problem.states().index(u) for u in problem.equation.unknowns]
@@ -75,29 +79,42 @@ def solve_accurately(problem: EquationProblem) -> Path:
     return Path(best, error, evidence)
 
 
-def _integrate(system: _System, method: str, rtol: float, atol: np.ndarray, name: str) -> Callable:
-    from scipy.integrate import solve_ivp
+def _integrate(
+    system: _System,
+    method: str,
+    rtol: float,
+    atol: np.ndarray,
+    name: str,
+    max_step: float = np.inf,
+) -> Callable:
+    """A dense solution."""
+    from scipy import integrate
 
     options: dict[str, Any] = {} if method == "DOP853" else {"jac": system.jacobian}
+    options |= {"rtol": rtol, "atol": np.maximum(atol, 1e-300), "max_step": max_step}
+    times, pieces = [system.t0], []
     with np.errstate(all="ignore"):
-        found = solve_ivp(
-            system.field,
-            (system.t0, system.t1),
-            system.start,
-            method,
-            dense_output=True,
-            rtol=rtol,
-            atol=np.maximum(atol, 1e-300),
-            **options,
+        solver = getattr(integrate, method)(
+            system.field, system.t0, system.start, system.t1, **options
         )
-    if not found.success or not np.all(np.isfinite(found.y)):
-        why = " ".join(found.message.split())
+        while solver.status == "running":
+            _step(solver, name)
+            times.append(solver.t)
+            pieces.append(solver.dense_output())
+    return integrate.OdeSolution(np.array(times), pieces)
+
+
+def _step(solver, name: str) -> None:
+    """One step; SciPy's own loop would go on for ever where the steps of LSODA vanish."""
+    before = solver.t
+    solver.step()
+    advanced = solver.t - before > _VANISHING * abs(solver.t)
+    if solver.status == "failed" or not advanced or not np.all(np.isfinite(solver.y)):
         raise InputError(
-            f"the reference solution ends at t = {found.t[-1]:g} ({why})",
+            f"the reference solution gets no further than t = {before:g}",
             where=f"problem '{name}'",
             fix="shorten the domain, or check signs and parameters",
         )
-    return found.sol
 
 
 def _system(problem: EquationProblem) -> _System:

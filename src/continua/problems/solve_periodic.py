@@ -13,6 +13,7 @@ from continua.core.errors import InputError
 from continua.core.precision import precision
 from continua.problems.equation import EquationProblem
 from continua.problems.formulas import evaluate
+from continua.problems.reference import check_times
 from continua.problems.refine import refine
 from continua.spaces import FourierSpace
 
@@ -81,13 +82,7 @@ class Frames:
         """The unknowns at the nodes at some times: `(n, c, *N)`."""
         spacing = self.times[1] - self.times[0]
         first, last = self.times[0], self.times[-1]
-        slack = 1e-9 * spacing
-        if times.min() < first - slack or times.max() > last + slack:
-            raise InputError(
-                f"the reference is known from {first:g} to {last:g}",
-                where="reference(...)",
-                fix="ask for times in between",
-            )
+        check_times(times, first, last)
         frame = np.floor((times - first) / spacing + 1e-9).astype(int)
         frame = np.clip(frame, 0, len(self.times) - 1)
         elapsed = times - self.times[frame]

@@ -34,7 +34,12 @@ class AbstractValue:
 
 
 def digest_of(value: Any) -> str:
-    """SHA-256 of a tree of plain values, arrays, dataclasses and named functions."""
+    """SHA-256 of a tree of plain values, arrays, dataclasses and named functions.
+
+    **Arguments:**
+
+    - `value`: the tree.
+    """
     state = hashlib.sha256()
     _feed(state, value)
     return state.hexdigest()

@@ -45,12 +45,17 @@ def to_toml(problem: Any) -> str:
 
 
 def _document(problem: Any, tables: Mapping[str, Any]) -> str:
-    labels = {key: getattr(problem, key) for key in _LABELS if getattr(problem, key)}
-    lines = [f"{key} = {_value(value)}" for key, value in labels.items()]
+    lines = [f"{key} = {_value(value)}" for key, value in _labels(problem).items()]
     for name, table in tables.items():
         if table:
             lines += ["", *_table(name, table)]
     return "\n".join(lines) + "\n"
+
+
+def _labels(problem: Any) -> dict[str, str]:
+    """Name and title, and what else there is."""
+    always = ("name", "title")
+    return {k: getattr(problem, k) for k in _LABELS if k in always or getattr(problem, k)}
 
 
 def _table(name: str, table: Mapping[str, Any]) -> list[str]:
@@ -188,7 +193,7 @@ def _family_table(family: FamilyProblem) -> dict[str, Any]:
     distribution = family.distribution
     kind = "gaussian" if isinstance(distribution, GaussianField) else "like_initial"
     return {
-        **{key: getattr(family, key) for key in _LABELS if getattr(family, key)},
+        **_labels(family),
         **{key: getattr(family, key) for key in names},
         "distribution": {
             "kind": kind,

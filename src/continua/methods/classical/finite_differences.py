@@ -67,9 +67,9 @@ class FiniteDifferences(AbstractDirectMethod):
         return YES
 
     def ladder(self, problem) -> tuple["FiniteDifferences", ...]:
-        """Nodes from 17 on (9 in two dimensions), doubled five times."""
-        least = 9 if len(problem.equation.space) == 2 else 17
-        return tuple(dataclasses.replace(self, num_points=(least - 1) * 2**k + 1) for k in range(6))
+        """Nodes from 17 to 2049, in two dimensions from 9 to 257."""
+        least, rungs = (8, 6) if len(problem.equation.space) == 2 else (16, 8)
+        return tuple(dataclasses.replace(self, num_points=least * 2**k + 1) for k in range(rungs))
 
     def prepare(self, problem, *, key) -> Prepared:
         if problem.equation.time is None:

@@ -72,10 +72,15 @@ class Spectral(AbstractDirectMethod):
         return YES
 
     def ladder(self, problem) -> tuple["Spectral", ...]:
-        """Tolerances from 1e-1 to 1e-11."""
+        """Nodes from 32 on (16 in two dimensions) and steps of an evaluation interval, both
+        doubled from rung to rung."""
+        axes = len(problem.equation.space)
+        times = problem.evaluation_grid()[problem.equation.time]
         return tuple(
-            dataclasses.replace(self, num_points=None, dt=None, tolerance=10.0**-k)
-            for k in (1, 3, 5, 7, 9, 11)
+            dataclasses.replace(
+                self, num_points=_START[axes] * 2**k, dt=float(times[1] - times[0]) / 2**k
+            )
+            for k in range(7 if axes == 1 else 5)
         )
 
     def prepare(self, problem, *, key) -> Prepared:
