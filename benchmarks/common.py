@@ -14,7 +14,7 @@ def run(
     label: str = "",
     seed: int = 0,
     budget: float | None = None,
-    precision: str = "float64",
+    precision: str | None = None,
     reference=None,
 ) -> tuple[Solution, list[dict]]:
     """Solve a problem by a method: the solution, and rows with its errors and costs.

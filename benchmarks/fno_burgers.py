@@ -38,9 +38,7 @@ def main(quick: bool = False) -> list[dict]:
         method = dataclasses.replace(method, width=16, training=short)
     rows = []
     for seed in range(1 if quick else 3):
-        solution, mine = run(
-            family, method, seed=seed, budget=None if quick else 290.0, precision="float32"
-        )
+        solution, mine = run(family, method, seed=seed, budget=None if quick else 290.0)
         inputs, exact = finer.data().test
         predicted = np.asarray(solution.evaluator.predict(inputs))
         error = float(np.mean(np.asarray(relative_l2(predicted, np.asarray(exact)))))

@@ -45,7 +45,8 @@ def test_every_method_says_yes_or_why_not():
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [(60.0, 60.0), ("90", 90.0), ("60s", 60.0), ("2min", 120.0), ("1.5 h", 5400)]
+    ("text", "seconds"),
+    [(60.0, 60.0), ("90", 90.0), ("60s", 60.0), ("2min", 120.0), ("1.5 h", 5400)],
 )
 def test_budgets(text, seconds):
     assert parse_budget(text) == seconds

@@ -32,7 +32,7 @@ def solve(
     *,
     key: jax.Array | None = None,
     budget: float | str | None = None,
-    precision: str = "float64",
+    precision: str | None = None,
     run_dir: str | pathlib.Path | None = None,
     resume: bool = False,
     on_progress: Progress | None = None,
@@ -48,7 +48,7 @@ def solve(
     - `key`: a JAX key for everything random; `jax.random.key(0)`.
     - `budget`: seconds of training, a number or text such as `"60s"` or `"2min"`; `None`
       trains to the end of the method's plan.
-    - `precision`: `"float64"` or `"float32"`.
+    - `precision`: `"float64"` or `"float32"`; by default what the method needs.
     - `run_dir`: where a learned method writes `metrics.jsonl` and `checkpoints/`.
     - `resume`: go on from the newest checkpoint in `run_dir`.
     - `on_progress`: called with steps done, all steps, and the loss.
@@ -61,6 +61,7 @@ def solve(
     """
     method = chosen_method(problem, method)
     seconds = parse_budget(budget)
+    precision = method.precision if precision is None else precision
     with in_precision(precision):
         key = jax.random.key(0) if key is None else key
         if isinstance(method, AbstractDirectMethod):

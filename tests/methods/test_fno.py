@@ -102,9 +102,7 @@ def small_operator(outputs=1):
 
 def test_family_evaluator_gives_the_predictions_at_points(tmp_path):
     inputs = jnp.asarray(smooth_functions(3, 16))
-    evaluator = FamilyEvaluator(
-        small_operator(), Fixed(inputs), (0.0,), (1.0,), (True,)
-    )
+    evaluator = FamilyEvaluator(small_operator(), Fixed(inputs), (0.0,), (1.0,), (True,))
     predicted = evaluator.predict(inputs)
     points = np.array([[2.0, 0.25], [0.0, 0.5], [2.0, 0.0]])
     expected = [predicted[2, 0, 4], predicted[0, 0, 8], predicted[2, 0, 0]]
@@ -117,9 +115,7 @@ def test_family_evaluator_gives_the_predictions_at_points(tmp_path):
 def test_frame_evaluator_starts_exactly_and_passes_through_its_frames():
     initial = jnp.asarray(smooth_functions(1, 16)[0])
     times = (0.0, 0.5, 1.0, 1.5)
-    evaluator = FrameEvaluator(
-        small_operator(3), Fixed(initial), times, 1, (0.0,), (1.0,)
-    )
+    evaluator = FrameEvaluator(small_operator(3), Fixed(initial), times, 1, (0.0,), (1.0,))
     x = np.arange(16) / 16
     for i, t in enumerate(times):
         points = np.stack([np.full(16, t), x], axis=-1)

@@ -98,9 +98,7 @@ def test_held_out_data_are_never_looked_at():
     problem = spiral()
     (series,) = problem.series
     changed = np.where(series.t[:, None] > problem.split, 1e6, series.y)
-    other = dataclasses.replace(
-        problem, series=(dataclasses.replace(series, y=changed),)
-    )
+    other = dataclasses.replace(problem, series=(dataclasses.replace(series, y=changed),))
     method = NeuralODE(training=fit_steps(10), members=1, width=4, substeps=1)
     values = []
     for p in (problem, other):

@@ -29,9 +29,7 @@ from continua.problems import Condition, EquationProblem, Measurements, Unknown,
 from continua.train import Adam, SSBroyden, Stage, Training, fit
 
 KEY = jax.random.key(0)
-SMALL = Training(
-    (Stage(Adam(5e-3), 100, refresh=50), Stage(SSBroyden(), 300, refresh=100))
-)
+SMALL = Training((Stage(Adam(5e-3), 100, refresh=50), Stage(SSBroyden(), 300, refresh=100)))
 
 
 def value(unknown, text):
@@ -231,9 +229,7 @@ def test_parameters_stay_within_their_bounds():
         Parameter(0.5, -np.inf, np.inf),
     ):
         np.testing.assert_allclose(rule.decode(jnp.zeros(())), 0.5, atol=1e-15)
-        assert (
-            rule.lower <= rule.decode(jnp.array(-30.0)) < rule.decode(jnp.array(30.0))
-        )
+        assert rule.lower <= rule.decode(jnp.array(-30.0)) < rule.decode(jnp.array(30.0))
         assert rule.decode(jnp.array(30.0)) <= rule.upper
 
 

@@ -64,9 +64,7 @@ def test_lotka_volterra_is_recovered_from_clean_data():
     found = [solution.parameters[n].value for n in ("x_t: x", "x_t: x*y", "y_t: y")]
     np.testing.assert_allclose(found, [A, -B, -E], rtol=1e-6)
     held_out = t > 15
-    np.testing.assert_allclose(
-        solution.values(t).T[held_out], y[held_out], rtol=1e-4, atol=1e-4
-    )
+    np.testing.assert_allclose(solution.values(t).T[held_out], y[held_out], rtol=1e-4, atol=1e-4)
 
 
 def test_lorenz_is_recovered_from_clean_data():
@@ -162,9 +160,7 @@ def test_deviations_of_a_linear_fit_are_the_textbook_ones(tmp_path):
     solution = solve(ParameterFit(positive=True), problem)
     (slope, _), covariance = np.polyfit(t, np.log(y[:, 0]), 1, cov=True)
     np.testing.assert_allclose(solution.parameters["k"].value, -slope, rtol=1e-5)
-    np.testing.assert_allclose(
-        solution.parameters["k"].std, np.sqrt(covariance[0, 0]), rtol=1e-3
-    )
+    np.testing.assert_allclose(solution.parameters["k"].std, np.sqrt(covariance[0, 0]), rtol=1e-3)
     assert np.all(solution.deviation(t) > 0)
     save_tree(tmp_path / "solution", solution.evaluator)
     again = load_tree(tmp_path / "solution")

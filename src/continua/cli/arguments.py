@@ -24,8 +24,8 @@ class Solve:
     """Of everything random."""
     budget: str | None = None
     """Training time, such as 60s or 2min; by default the method's whole plan."""
-    precision: Literal["float64", "float32"] = "float64"
-    """Of all numbers."""
+    precision: Literal["float64", "float32"] | None = None
+    """Of all numbers; by default what the method needs."""
     out: pathlib.Path | None = None
     """The run folder; without it nothing is kept."""
     reference: bool = True
@@ -54,8 +54,8 @@ class Fit:
     """Of everything random."""
     budget: str | None = None
     """Training time, such as 60s."""
-    precision: Literal["float64", "float32"] = "float64"
-    """Of all numbers."""
+    precision: Literal["float64", "float32"] | None = None
+    """Of all numbers; by default what the method needs."""
     out: pathlib.Path | None = None
     """The run folder; without it nothing is kept."""
     json: bool = False
@@ -79,8 +79,8 @@ class Compare:
     """Training time of each learned method (equal time); the limit with --target."""
     target: float | None = None
     """Train until this error is reached and record the time (time to reach error)."""
-    precision: Literal["float64", "float32"] = "float64"
-    """Of all numbers."""
+    precision: Literal["float64", "float32"] | None = None
+    """Of all numbers; by default what the method needs."""
     out: pathlib.Path | None = None
     """The run folder; by default runs/NAME. Cases that it already holds are kept."""
     ladder: bool = True

@@ -64,7 +64,7 @@ class _Settings:
     command: str
     seed: int
     budget: str | None
-    precision: str
+    precision: str | None = None
     reference: bool = True
 
 
@@ -272,7 +272,7 @@ def run_resume(command: args.Resume, rest: list[str]) -> int:
             seeds=config["seeds"],
             budget=config.get("budget"),
             target=config.get("target"),
-            precision=config["precision"],
+            precision=config.get("precision"),
             ladder=config["ladder"],
             json=command.json,
         )

@@ -45,7 +45,7 @@ class Case:
     problem: Any
     method: Any
     seed: int = 0
-    precision: str = "float64"
+    precision: str | None = None
     reference: Any = None
     budget: float | None = None
     target: float | None = None
@@ -207,4 +207,3 @@ def main(argv: list[str]) -> int:
         write_records(folder / "records.jsonl", [record])
         return 1
     return 0
-

@@ -67,7 +67,7 @@ def compare(
     seeds: int = 3,
     budget: float | str | None = None,
     target: float | None = None,
-    precision: str = "float64",
+    precision: str | None = None,
     out: str | pathlib.Path | None = None,
     ladder: bool = True,
     on_case: OnCase | None = None,
@@ -85,7 +85,7 @@ def compare(
     - `budget`: training time of each ("equal time"), as in `solve`; `None`: whole plans.
     - `target`: an error; learned methods train until they reach it, and the time that
       took is recorded (`budget` is then the limit, 300 s by default).
-    - `precision`: `"float64"` or `"float32"`.
+    - `precision`: `"float64"` or `"float32"`; by default what each method needs.
     - `out`: the run folder; a temporary one by default.
     - `ladder`: whether classical methods are also solved from cheap to dear, for curves
       of error against time and matched solves.

@@ -195,7 +195,7 @@ class _Parser:
         while operator := self.take("*", "/"):
             token = self.token
             right = self.unary()
-            if operator == "/" and right == 0:
+            if operator == "/" and right.is_zero:
                 self.fail("division by zero", token=token)
             value = value * right if operator == "*" else value / right
         if self.token.kind in ("number", "name") or self.token.text == "(":

@@ -42,11 +42,12 @@ class Prepared:
 class AbstractMethod(abc.ABC):
     """How a problem is solved: a frozen dataclass of plain values.
 
-    Subclasses state `kind` (`"classical"`, `"learned"` or `"trivial"`) and
-    `reference`, a key of `core/refs.bib`.
+    Subclasses state `kind` (`"classical"`, `"learned"` or `"trivial"`), `reference`, a key
+    of `core/refs.bib`, and `precision` where they need less than double.
     """
 
     kind: ClassVar[str]
+    precision: ClassVar[str] = "float64"
     reference: ClassVar[str]
 
     @property

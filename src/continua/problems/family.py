@@ -120,14 +120,14 @@ class FamilyProblem(AbstractProblem):
 
     @staticmethod
     def around(
-        problem: EquationProblem, *, num_train: int = 500, num_test: int = 50, frames: int = 25
+        problem: EquationProblem, *, num_train: int = 200, num_test: int = 20, frames: int = 25
     ) -> "FamilyProblem":
         """The family of initial states like the given one, up to several times.
 
         **Arguments:**
 
         - `problem`: periodic and in time.
-        - `num_train`, `num_test`: functions of each part, 500 and 50.
+        - `num_train`, `num_test`: functions of each part, 200 and 20.
         - `frames`: output times, 25.
 
         **Raises:** `InputError` where the problem is steady, has walls or unknowns.

@@ -48,9 +48,7 @@ class Forecast(eqx.Module):
 
     def grid(self, problem: Any) -> dict[str, np.ndarray]:
         """All times at which anything was measured, held-out ones included."""
-        times = np.unique(
-            np.concatenate([np.asarray(s.t, float) for s in problem.series])
-        )
+        times = np.unique(np.concatenate([np.asarray(s.t, float) for s in problem.series]))
         if len(self.coordinates) == 1:
             return {"t": times}
         return {"series": np.arange(float(len(problem.series))), "t": times}
@@ -58,11 +56,7 @@ class Forecast(eqx.Module):
     def __call__(self, points: Any) -> Float[Array, "n c"]:
         points = np.asarray(points, float)
         t = points[:, -1]
-        series = (
-            points[:, 0].round().astype(int)
-            if points.shape[1] > 1
-            else 0 * t.astype(int)
-        )
+        series = points[:, 0].round().astype(int) if points.shape[1] > 1 else 0 * t.astype(int)
         rows = np.empty((len(t), len(self.columns)))
         for r in np.unique(series):
             rows[series == r] = self._one(int(r), t[series == r])
@@ -121,9 +115,7 @@ class Forecast(eqx.Module):
         return np.asarray(scaling.decode(np.asarray(z).mean(axis=0)))
 
 
-def forecast_of(
-    model: Any, problem: Any, segments: Segments, substeps: int
-) -> Forecast:
+def forecast_of(model: Any, problem: Any, segments: Segments, substeps: int) -> Forecast:
     """Roll a trained model out over the data and beyond.
 
     Within the data each segment runs from its own start; from the last start on the
@@ -137,9 +129,7 @@ def forecast_of(
     - `substeps`: Runge-Kutta steps between two measurements.
     """
     dtype = jnp.zeros(()).dtype
-    found = [
-        _roll(model, problem, segments, substeps, r) for r in range(len(problem.series))
-    ]
+    found = [_roll(model, problem, segments, substeps, r) for r in range(len(problem.series))]
     longest = max(len(t) for t, _, _ in found)
 
     def pad(x, axis):
@@ -150,10 +140,7 @@ def forecast_of(
     times = np.stack([_extend(t, longest) for t, _, _ in found])
     values = np.stack([pad(z, 1) for _, z, _ in found])
     slopes = np.stack(
-        [
-            pad(d, 1) * (np.arange(longest) < d.shape[1])[None, :, None]
-            for _, _, d in found
-        ]
+        [pad(d, 1) * (np.arange(longest) < d.shape[1])[None, :, None] for _, _, d in found]
     )
     columns = tuple(model.states.index(v) for v in problem.variables)
     plain = Forecast(

@@ -37,9 +37,7 @@ class Library:
         found = []
         for powers in self.powers:
             factors = [
-                f"{v}^{p}" if p > 1 else v
-                for v, p in zip(self.variables, powers, strict=True)
-                if p
+                f"{v}^{p}" if p > 1 else v for v, p in zip(self.variables, powers, strict=True) if p
             ]
             found.append("*".join(factors) or "1")
         if self.waves:
@@ -55,8 +53,7 @@ class Library:
         at = self.variables.index(variable)
         text = dict(zip(raised.powers, raised.names, strict=False))
         products = [
-            text[tuple(p + (i == at) for i, p in enumerate(powers))]
-            for powers in self.powers
+            text[tuple(p + (i == at) for i, p in enumerate(powers))] for powers in self.powers
         ]
         return products + [f"{variable}*{n}" for n in self.names[len(self.powers) :]]
 

@@ -105,9 +105,7 @@ class NeuralODE(AbstractLearnedMethod):
         if equation is not None and equation.fields:
             return Support(False, "a neural ODE needs known fields as formulas")
         if not set(problem.variables) <= set(states_of(problem)):
-            return Support(
-                False, "every measured variable must be a state of the equation"
-            )
+            return Support(False, "every measured variable must be a state of the equation")
         return YES
 
     def generate(self, problem) -> None:
@@ -126,9 +124,7 @@ class NeuralODE(AbstractLearnedMethod):
 
         def member(key):
             first, second = jax.random.split(key)
-            field = VectorField(
-                len(states), width=self.width, depth=self.depth, key=first
-            )
+            field = VectorField(len(states), width=self.width, depth=self.depth, key=first)
             # A formula is trusted at first; a network alone starts at the right size.
             start = jnp.asarray(rate * (0.3 if partly else 1.0), field.scale.dtype)
             field = eqx.tree_at(lambda f: f.scale, field, start)
@@ -206,7 +202,5 @@ def _typical_rate(segments) -> np.ndarray:
     steps = np.diff(segments.times, axis=1)[..., None]
     both = segments.mask[:, 1:] * segments.mask[:, :-1] * (steps > 0)
     slopes = np.diff(segments.values, axis=1) / np.where(steps > 0, steps, 1.0)
-    squares = (both * slopes**2).sum(axis=(0, 1)) / np.maximum(
-        both.sum(axis=(0, 1)), 1.0
-    )
+    squares = (both * slopes**2).sum(axis=(0, 1)) / np.maximum(both.sum(axis=(0, 1)), 1.0)
     return np.where(squares > 0, np.sqrt(squares), 1.0)

@@ -26,9 +26,7 @@ class Scaling:
         """States in the units of the data to scaled ones, `(*, s)`."""
         module = np if isinstance(y, np.ndarray) else _jax_numpy()
         y = module.log(y) if self.log else y
-        return (y - module.asarray(self.mean, y.dtype)) / module.asarray(
-            self.std, y.dtype
-        )
+        return (y - module.asarray(self.mean, y.dtype)) / module.asarray(self.std, y.dtype)
 
     def decode(self, z) -> Any:
         """Scaled states to states in the units of the data."""
@@ -112,9 +110,7 @@ class Segments:
     series: np.ndarray
 
 
-def segments_of(
-    problem: Any, states: tuple[str, ...], scaling: Scaling, length: int
-) -> Segments:
+def segments_of(problem: Any, states: tuple[str, ...], scaling: Scaling, length: int) -> Segments:
     """Cut the training data into pieces of `length` intervals.
 
     **Arguments:**
@@ -137,12 +133,9 @@ def segments_of(
             piece = slice(begin, min(begin + step, len(t) - 1) + 1)
             rows.append((number, t[piece], z[piece], filled[piece]))
     longest = max(len(t) for _, t, _, _ in rows)
-    times = np.stack(
-        [np.pad(t, (0, longest - len(t)), mode="edge") for _, t, _, _ in rows]
-    )
+    times = np.stack([np.pad(t, (0, longest - len(t)), mode="edge") for _, t, _, _ in rows])
     padded = [
-        np.pad(z, ((0, longest - len(z)), (0, 0)), constant_values=np.nan)
-        for _, _, z, _ in rows
+        np.pad(z, ((0, longest - len(z)), (0, 0)), constant_values=np.nan) for _, _, z, _ in rows
     ]
     values = np.stack(padded)
     series = np.array([number for number, *_ in rows])

@@ -111,14 +111,9 @@ class SINDy(AbstractDirectMethod):
         library = Library(variables, self.degree - log, self.waves)
 
         def program(series):
-            smooth = [
-                smooth_series(t, np.log(y) if log else y, self.smoothing)
-                for t, y in series
-            ]
+            smooth = [smooth_series(t, np.log(y) if log else y, self.smoothing) for t, y in series]
             left, right = weak_rows(series, smooth, library, log)
-            found = ensemble(
-                left, right, self.threshold, self.members, self.inclusion, seed
-            )
+            found = ensemble(left, right, self.threshold, self.members, self.inclusion, seed)
             return (*found, smooth)
 
         def finish(outputs) -> Solution:
@@ -149,9 +144,7 @@ class SINDy(AbstractDirectMethod):
         spread = forecast_of(model(members), problem, segments, 4)
         names = [library.names_times(v if log else None) for v in variables]
         parameters = {
-            f"{v}_t: {names[i][j]}": Estimate(
-                float(xi[i, j]), float(draws[:, i, j].std())
-            )
+            f"{v}_t: {names[i][j]}": Estimate(float(xi[i, j]), float(draws[:, i, j].std()))
             for i, v in enumerate(variables)
             for j in np.flatnonzero(xi[i])
         }
@@ -163,9 +156,7 @@ class SINDy(AbstractDirectMethod):
             evaluator=best,
             spread=dataclasses.replace(spread, deviation=True),
             parameters=parameters,
-            equations=tuple(
-                equation_text(v, xi[i], names[i]) for i, v in enumerate(variables)
-            ),
+            equations=tuple(equation_text(v, xi[i], names[i]) for i, v in enumerate(variables)),
             stats={"terms": float(np.count_nonzero(xi))},
         )
 
@@ -186,9 +177,7 @@ class SmoothSeries:
         return np.stack([spline(t) for spline in self.splines], axis=-1)
 
 
-def smooth_series(
-    t: np.ndarray, y: np.ndarray, smoothing: float | None
-) -> SmoothSeries:
+def smooth_series(t: np.ndarray, y: np.ndarray, smoothing: float | None) -> SmoothSeries:
     """Splines through (or near) measurements with gaps.
 
     **Arguments:**
@@ -215,9 +204,7 @@ def smooth_series(
     return SmoothSeries(splines)
 
 
-def weak_rows(
-    series, smooth, library: Library, log: bool
-) -> tuple[np.ndarray, np.ndarray]:
+def weak_rows(series, smooth, library: Library, log: bool) -> tuple[np.ndarray, np.ndarray]:
     """Both sides of the integral equation, one row for each pair of times.
 
     **Returns:** integrals of the candidates `(n, f)`, and increments `(n, c)`, both
@@ -282,9 +269,7 @@ def ensemble(
     count = right.shape[1]
     draws = np.stack(
         [
-            np.stack(
-                [thresholded(left[r], right[r, i], threshold) for i in range(count)]
-            )
+            np.stack([thresholded(left[r], right[r, i], threshold) for i in range(count)])
             for r in rows
         ]
     )

@@ -109,17 +109,13 @@ class Ansatz:
             total = term if k == 0 else total + term
         return total
 
-    def extension(
-        self, point: Float[Array, " d"], parameters: Mapping[str, Any]
-    ) -> Any:
+    def extension(self, point: Float[Array, " d"], parameters: Mapping[str, Any]) -> Any:
         """`E`, which has all given values."""
         total = self.base(point, parameters)
         # The Boolean sum: single axes count once, pairs of axes are taken off, ...
         for count in range(1, len(self.walls) + 1):
             for chosen in itertools.combinations(self.walls, count):
-                total = total + (-1) ** (count + 1) * self._term(
-                    chosen, point, parameters
-                )
+                total = total + (-1) ** (count + 1) * self._term(chosen, point, parameters)
         return total
 
     def _term(self, walls, point, parameters):

@@ -90,9 +90,7 @@ class Field(eqx.Module):
 
     def __call__(self, point: Float[Array, " d"]) -> Float[Array, " c"]:
         outputs, parameters = self.net(point), self.parameters
-        values = [
-            form(outputs[i], point, parameters) for i, form in enumerate(self.ansatz)
-        ]
+        values = [form(outputs[i], point, parameters) for i, form in enumerate(self.ansatz)]
         return jnp.concatenate([value[None] for value in values])
 
     @property
@@ -106,9 +104,7 @@ class Field(eqx.Module):
         residual = self.equation.residual(self, points, self.parameters)
         return residual * (1 / jnp.asarray(self.scales, residual.dtype))
 
-    def penalty(
-        self, penalty: Penalty, points: Float[Array, "n d"]
-    ) -> Float[Array, " n"]:
+    def penalty(self, penalty: Penalty, points: Float[Array, "n d"]) -> Float[Array, " n"]:
         """By how much a condition is missed at points on its wall."""
         dimension, parameters = points.shape[1], self.parameters
         orders = [

@@ -125,9 +125,7 @@ def _scale(problem, unknown: str, values) -> float:
             sizes.append(np.max(np.abs(_evaluate(wall, there, values))))
     if problem.data is not None:
         column = problem.equation.unknowns.index(unknown)
-        sizes.append(
-            np.nanmax(np.abs(measured_values(problem)[:, column]), initial=0.0)
-        )
+        sizes.append(np.nanmax(np.abs(measured_values(problem)[:, column]), initial=0.0))
     size = float(max(sizes, default=1.0))
     return size if math.isfinite(size) and size > 1e-8 else 1.0
 

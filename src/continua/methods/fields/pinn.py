@@ -80,9 +80,7 @@ class Gated:
 
     def build(self, in_size: int, out_size: int, *, key) -> Any:
         """The network."""
-        return ModifiedMLP(
-            in_size, out_size, width=self.width, depth=self.depth, key=key
-        )
+        return ModifiedMLP(in_size, out_size, width=self.width, depth=self.depth, key=key)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,9 +148,7 @@ class PINN(AbstractLearnedMethod):
         if not isinstance(problem, EquationProblem):
             return Support(False, "a PINN needs an equation with its conditions")
         if problem.equation.fields:
-            return Support(
-                False, "a PINN needs known fields as formulas, not as samples"
-            )
+            return Support(False, "a PINN needs known fields as formulas, not as samples")
         return YES
 
     def generate(self, problem) -> None:

@@ -58,24 +58,18 @@ class Collocation(AbstractSampler):
     data: Any = None
 
     def sample(self, step, model, *, key):
-        inner, choice, *rest = jax.random.split(
-            jax.random.fold_in(key, step), 2 + len(self.walls)
-        )
+        inner, choice, *rest = jax.random.split(jax.random.fold_in(key, step), 2 + len(self.walls))
         adaptive = self.adaptive
         if adaptive.power:
             pool = self._early(self._uniform(self.count * adaptive.pool, inner), step)
             size = jnp.linalg.norm(model.residual(pool), axis=-1) ** adaptive.power
-            chosen = draw(
-                size / jnp.mean(size) + adaptive.floor, self.count, key=choice
-            )
+            chosen = draw(size / jnp.mean(size) + adaptive.floor, self.count, key=choice)
             points = pool[chosen]
         else:
             points = self._early(self._uniform(self.count, inner), step)
         batch = {"residual": points}
         for i, ((axis, place), k) in enumerate(zip(self.walls, rest, strict=True)):
-            batch[f"condition_{i}"] = (
-                self._uniform(self.count_walls, k).at[:, axis].set(place)
-            )
+            batch[f"condition_{i}"] = self._uniform(self.count_walls, k).at[:, axis].set(place)
         if self.data is not None:
             batch["data"] = self.data
         return batch

@@ -86,9 +86,7 @@ class TangentKernel(AbstractWeighting):
         sizes = {}
         for name in weights:
             gradient = jax.grad(lambda p, name=name: parts(p)[name])(params)
-            sizes[name] = optax.tree.norm(gradient, squared=True) / (
-                4 * values[name] + 1e-30
-            )
+            sizes[name] = optax.tree.norm(gradient, squared=True) / (4 * values[name] + 1e-30)
         return balanced(self, weights, sizes)
 
 
@@ -97,11 +95,7 @@ def balanced(rule, weights: Weights, sizes: Mapping[str, Any]) -> Weights:
     mean = sum(sizes.values()) / len(sizes)
     new = {}
     for name, size in sizes.items():
-        wanted = jnp.clip(
-            mean / (size + 1e-5 * mean + 1e-30), rule.smallest, rule.largest
-        )
+        wanted = jnp.clip(mean / (size + 1e-5 * mean + 1e-30), rule.smallest, rule.largest)
         mixed = rule.momentum * weights[name] + (1 - rule.momentum) * wanted
-        new[name] = jax.lax.stop_gradient(
-            jnp.where(jnp.isfinite(mixed), mixed, weights[name])
-        )
+        new[name] = jax.lax.stop_gradient(jnp.where(jnp.isfinite(mixed), mixed, weights[name]))
     return new

@@ -150,9 +150,7 @@ def interpolate(
     if all(periodic) and len(shape) == 1:
         return _trigonometric(function, index[:, 0])
     if all(periodic):
-        rows = [
-            map_coordinates(f, index.T, order=3, mode="grid-wrap") for f in function
-        ]
+        rows = [map_coordinates(f, index.T, order=3, mode="grid-wrap") for f in function]
         return np.stack(rows, axis=-1)
     return _splines(function, index, periodic)
 

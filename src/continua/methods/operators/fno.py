@@ -65,6 +65,7 @@ class FNO(AbstractLearnedMethod):
     kind: ClassVar[str] = "learned"
     reference: ClassVar[str] = "li2021fourier"
     amortised: ClassVar[bool] = True
+    precision: ClassVar[str] = "float32"
 
     def supports(self, problem) -> Support:
         if isinstance(problem, FamilyProblem):
