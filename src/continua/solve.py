@@ -61,14 +61,14 @@ def solve(
     """
     method = chosen_method(problem, method)
     seconds = parse_budget(budget)
-    precision = method.precision if precision is None else precision
-    with in_precision(precision):
+    digits: str = method.precision if precision is None else precision
+    with in_precision(digits):
         key = jax.random.key(0) if key is None else key
         if isinstance(method, AbstractDirectMethod):
             solution = _compute(problem, method, key)
         else:
             solution = _learn(problem, method, key, seconds, run_dir, resume, on_progress)
-    solution = _checked(dataclasses.replace(solution, precision=precision), problem)
+    solution = _checked(dataclasses.replace(solution, precision=digits), problem)
     if throw and not solution.result.ok:
         raise SolveError(str(solution.result))
     return solution

@@ -278,7 +278,8 @@ def run_resume(command: args.Resume, rest: list[str]) -> int:
         )
         return _compare(problem, methods, command.run, again)
     names = [field.name for field in dataclasses.fields(_Settings)]
-    settings = _Settings(**{"budget": None} | {n: config[n] for n in names if n in config})
+    found: dict[str, Any] = {"budget": None} | {n: config[n] for n in names if n in config}
+    settings = _Settings(**found)
     return _run(problem, methods[0], settings, command.run, as_json=command.json, resume=True)
 
 

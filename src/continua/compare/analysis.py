@@ -4,6 +4,7 @@ import dataclasses
 import math
 import statistics
 from collections.abc import Sequence
+from typing import Any
 
 from continua.compare.record import Record
 
@@ -197,7 +198,7 @@ def verdict(summaries: Sequence[Summary], metric: str) -> list[str]:
     - `summaries`: of one problem, from `summarise`.
     - `metric`: the main one.
     """
-    usable = [s for s in summaries if s.error is not None]
+    usable: list[Any] = [s for s in summaries if s.error is not None]
     if not usable:
         return ["No method gave a usable solution."]
     sentences = []
@@ -227,7 +228,7 @@ def verdict(summaries: Sequence[Summary], metric: str) -> list[str]:
     return sentences
 
 
-def _recommendation(winners: Sequence[Summary], metric: str) -> str:
+def _recommendation(winners: Sequence[Any], metric: str) -> str:
     best = winners[0]
     classical = [s for s in winners if s.kind == "classical"]
     # Within the spread of the best, the cheaper way is the better advice.
@@ -247,7 +248,7 @@ def _recommendation(winners: Sequence[Summary], metric: str) -> str:
     )
 
 
-def _on_learned(summary: Summary) -> str:
+def _on_learned(summary: Any) -> str:
     text = (
         f"{summary.method} reaches {summary.error} after "
         f"{seconds_text(summary.seconds_total.median)}"

@@ -154,18 +154,18 @@ def _rung(case: Case, method, folder, setting: str) -> list[Record]:
 def _target_records(case: Case, folder: pathlib.Path) -> list[Record]:
     """Budgets doubled until the error is reached; training goes on where it stood."""
     metric, fields = main_metric(case.problem), fields_of(case)
-    limit, budget = case.budget or 300.0, 4.0
+    limit, budget, target = case.budget or 300.0, 4.0, case.target or 0.0
     spent = 0.0
     while True:
         start = time.perf_counter()
         solution = _solve(case, case.method, folder, budget=min(budget, limit), resume=True)
         spent += time.perf_counter() - start
         error = score(solution, case.problem, case.reference).get(metric, float("inf"))
-        reached = error <= case.target
+        reached = error <= target
         if reached or budget >= limit or solution.result.code != "budget_spent":
             break
         budget *= 2
-    metrics = {metric: error, f"seconds_to_{case.target:g}": spent if reached else float("inf")}
+    metrics = {metric: error, f"seconds_to_{target:g}": spent if reached else float("inf")}
     solution.save(folder)
     return records_of(solution, case.problem, metrics, **fields)
 

@@ -1,10 +1,9 @@
 """Derivatives of any order in one pass: truncated Taylor series through a function.
 
 Along directions `v_j` the curves `x + s v_j` are carried through the function as
-series `sum_k c_jk s^k`, `c_jk = (d/ds)^k f(x + s v_j) / k!`. All coefficients of all
-directions lie along one leading axis of one array, the value first, so that a linear
-layer is one matrix product for all of them; nonlinear operations use the recurrences
-of Griewank & Walther (2008), chapter 13.
+series `sum_k c_jk s^k`, `c_jk = (d/ds)^k f(x + s v_j) / k!`, the coefficients of all
+directions together, so that the value is computed once. Linear operations go over them
+one by one; nonlinear ones use the recurrences of Griewank & Walther (2008), chapter 13.
 
 Mixed derivatives of order `m` are linear combinations of `m`-th derivatives along
 integer directions.
@@ -124,25 +123,20 @@ def derivatives(
     **Reference:** griewank2008evaluating
     """
     chosen = plan(tuple(tuple(order) for order in orders))
-    dtype = jnp.result_type(point)
-    seeds = np.zeros((1 + sum(chosen.degrees), point.shape[0]))
-    row = 1
+    rows: list = [point]
     for direction, degree in zip(chosen.directions, chosen.degrees, strict=True):
-        seeds[row] = direction
-        row += degree
-    first = jnp.zeros(seeds.shape[0], dtype).at[0].set(1)
-    stack = jnp.asarray(seeds, dtype) + first[:, None] * point
-    rows = propagate(function, stack, chosen.degrees)
-    return _combine(rows, chosen.weights)
+        rows += [jnp.asarray(direction, point.dtype), *(None,) * (degree - 1)]
+    series = _carry(function, rules.Series(tuple(rows), chosen.degrees))
+    return jnp.stack([_combined(series, weights) for weights in chosen.weights])
 
 
-def _combine(rows, weights):
-    # Rows that take a single coefficient are sliced, not multiplied out.
-    out = []
-    for weight in weights:
-        terms = [rows[i] * w if w != 1 else rows[i] for i, w in enumerate(weight) if w]
-        out.append(functools.reduce(jnp.add, terms))
-    return jnp.stack(out)
+def _combined(series: rules.Series, weights: tuple[float, ...]):
+    terms = [
+        row if w == 1 else row * w
+        for row, w in zip(series.rows, weights, strict=True)
+        if w and row is not None
+    ]
+    return functools.reduce(jnp.add, terms) if terms else jnp.zeros_like(series.value)
 
 
 def propagate(function: Callable, stack, degrees: tuple[int, ...]):
@@ -156,14 +150,17 @@ def propagate(function: Callable, stack, degrees: tuple[int, ...]):
 
     **Returns:** the stack of the result, `(1 + sum(degrees), *out)`.
     """
-    closed = jax.make_jaxpr(function)(stack[0])
+    return jnp.stack(_carry(function, rules.Series(tuple(stack), degrees)).filled())
+
+
+def _carry(function: Callable, series: rules.Series) -> rules.Series:
+    closed = jax.make_jaxpr(function)(series.value)
     if len(closed.jaxpr.outvars) != 1:
         raise rules.NotAnalytic("the function must return one array")
-    (out,) = _evaluate(closed.jaxpr, closed.consts, [rules.Series(stack, degrees)], degrees)
+    (out,) = _evaluate(closed.jaxpr, closed.consts, [series], series.degrees)
     if isinstance(out, rules.Series):
-        return out.rows
-    zeros = jnp.zeros((sum(degrees), *jnp.shape(out)), jnp.result_type(out))
-    return jnp.concatenate([jnp.asarray(out)[None], zeros])
+        return out
+    return rules.Series((jnp.asarray(out), *(None,) * sum(series.degrees)), series.degrees)
 
 
 def _evaluate(jaxpr, consts, arguments, degrees):

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -15,10 +15,19 @@ class NotAnalytic(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """Taylor coefficients `rows` `(1 + sum(degrees), *shape)`: the value, then
-    `c_1 .. c_K` for each direction."""
+    """Taylor coefficients: the value, then `c_1 .. c_K` for each direction.
 
-    rows: Any
+    Each coefficient is an array of its own: joined in one, they would be copied at every
+    operation that is not linear. A coefficient that is known to vanish is `None`, and
+    costs nothing.
+
+    **Arguments:**
+
+    - `rows`: `1 + sum(degrees)` arrays of the shape of the value, or `None`.
+    - `degrees`: `K` of each direction.
+    """
+
+    rows: tuple
     degrees: tuple[int, ...]
 
     @property
@@ -30,14 +39,38 @@ class Series:
         """For each direction the list `[c_0, c_1, ..., c_K]`."""
         lines, row = [], 1
         for degree in self.degrees:
-            lines.append([self.rows[0], *(self.rows[row + k] for k in range(degree))])
+            lines.append([self.rows[0], *self.rows[row : row + degree]])
             row += degree
         return lines
 
+    def filled(self) -> list:
+        """The coefficients as arrays, zeros included."""
+        return [jnp.zeros_like(self.value) if row is None else row for row in self.rows]
+
 
 def _join(value, lines: list[list], degrees) -> Series:
-    rows = [value, *(c for line in lines for c in line[1:])]
-    return Series(jnp.stack(rows), degrees)
+    return Series((value, *(c for line in lines for c in line[1:])), degrees)
+
+
+def _times(a, b):
+    return None if a is None or b is None else a * b
+
+
+def _scaled(a, factor):
+    return None if a is None else a if factor == 1 else a * factor
+
+
+def _total(terms: Iterable):
+    """The sum of what does not vanish, `None` where everything does."""
+    total = None
+    for term in terms:
+        if term is not None:
+            total = term if total is None else total + term
+    return total
+
+
+def _negative(a):
+    return None if a is None else -a
 
 
 def apply(primitive, inputs: list, params: dict) -> Any:
@@ -52,7 +85,7 @@ def apply(primitive, inputs: list, params: dict) -> Any:
     if name in _LINEAR:
         return _linear(primitive, inputs, params)
     if name in _RULES:
-        inputs = _same_rank(inputs) if name in _PAIRWISE else inputs
+        inputs = _same_shape(inputs) if name in _PAIRWISE else inputs
         return _RULES[name](primitive, inputs, params)
     raise NotAnalytic(f"no Taylor rule for '{name}'")
 
@@ -66,26 +99,22 @@ _LINEAR = frozenset(
     | {"slice", "dynamic_slice", "rev", "concatenate", "stack", "gather", "pad", "split", "cumsum"}
     | {"convert_element_type", "reduce_precision", "copy", "copy_p", "real", "imag"}
 )
-
-
 _PAIRWISE = frozenset({"add", "add_any", "sub", "mul", "div", "max", "min", "pow"})
 
 
-def _same_rank(inputs: list) -> list:
-    """Scalars beside arrays with axes of length one: the axis of coefficients comes first,
-    so that it would meet an axis of the other operand."""
-    values = [x.value if isinstance(x, Series) else jnp.asarray(x) for x in inputs]
-    rank = max(v.ndim for v in values)
+def _same_shape(inputs: list) -> list:
+    """A scalar series beside an array takes the array's shape, so that every coefficient
+    of the result has it."""
+    values = [x.value if isinstance(x, Series) else x for x in inputs]
+    shape = jnp.broadcast_shapes(*map(jnp.shape, values))
 
-    def lifted(x, value):
-        if value.ndim == rank:
+    def spread(x):
+        if not isinstance(x, Series) or jnp.shape(x.value) == shape:
             return x
-        ones = (1,) * (rank - value.ndim)
-        if isinstance(x, Series):
-            return Series(x.rows.reshape(-1, *ones, *value.shape), x.degrees)
-        return value.reshape(*ones, *value.shape)
+        rows = (None if row is None else jnp.broadcast_to(row, shape) for row in x.rows)
+        return Series(tuple(rows), x.degrees)
 
-    return [lifted(x, v) for x, v in zip(inputs, values, strict=True)]
+    return [spread(x) for x in inputs]
 
 
 def _degrees(inputs) -> tuple[int, ...]:
@@ -95,63 +124,82 @@ def _degrees(inputs) -> tuple[int, ...]:
 def _as_series(x, degrees) -> Series:
     if isinstance(x, Series):
         return x
-    x = jnp.asarray(x)
-    zeros = jnp.zeros((sum(degrees), *x.shape), x.dtype)
-    return Series(jnp.concatenate([x[None], zeros]), degrees)
+    return Series((jnp.asarray(x), *(None,) * sum(degrees)), degrees)
 
 
 def _linear(primitive, inputs, params):
-    # Linear in the series: every coefficient goes the same way, so the coefficient
-    # axis is one more batch axis. Constants joined to series are constant series.
+    # Linear in the series: every coefficient goes the same way. Constants that are joined
+    # to a series are constant series.
     degrees = _degrees(inputs)
     if primitive.name in ("concatenate", "stack", "pad"):
         inputs = [_as_series(x, degrees) for x in inputs]
-    axes = [0 if isinstance(x, Series) else None for x in inputs]
-    arrays = [x.rows if isinstance(x, Series) else x for x in inputs]
-    bind = functools.partial(primitive.bind, **params)
-    out = jax.vmap(bind, in_axes=axes)(*arrays)
-    if primitive.multiple_results:
-        return [Series(rows, degrees) for rows in out]
-    return Series(out, degrees)
+    series = [x for x in inputs if isinstance(x, Series)]
+    outputs = []
+    for k in range(1 + sum(degrees)):
+        if all(x.rows[k] is None for x in series):
+            outputs.append(None)
+            continue
+        row = [_row(x, k) if isinstance(x, Series) else x for x in inputs]
+        outputs.append(primitive.bind(*row, **params))
+    if not primitive.multiple_results:
+        return Series(tuple(outputs), degrees)
+    count = len(outputs[0])
+    columns = [tuple(None if o is None else o[i] for o in outputs) for i in range(count)]
+    return [Series(column, degrees) for column in columns]
 
 
-def _first_row(x, degrees):
-    """A constant as a term of the value row alone, in a form that fuses."""
-    x = jnp.asarray(x)
-    mask = jnp.zeros(1 + sum(degrees), x.dtype).at[0].set(1)
-    return mask.reshape(-1, *(1,) * x.ndim) * x
+def _row(x: Series, k: int):
+    return jnp.zeros_like(x.value) if x.rows[k] is None else x.rows[k]
 
 
 def _add(primitive, inputs, params):
-    a, b = inputs
     degrees = _degrees(inputs)
-    left = a.rows if isinstance(a, Series) else _first_row(a, degrees)
-    right = b.rows if isinstance(b, Series) else _first_row(b, degrees)
-    return Series(left + right if primitive.name != "sub" else left - right, degrees)
+    a, b = (_as_series(x, degrees).rows for x in inputs)
+    if primitive.name == "sub":
+        b = [_negative(row) for row in b]
+    return Series(tuple(_total(pair) for pair in zip(a, b, strict=True)), degrees)
 
 
 def _mul(primitive, inputs, params):
     a, b = inputs
     if not (isinstance(a, Series) and isinstance(b, Series)):
         series, other = (a, b) if isinstance(a, Series) else (b, a)
-        return Series(series.rows * other, series.degrees)
-    lines = [_product(x, y) for x, y in zip(a.lines(), b.lines(), strict=True)]
+        return Series(tuple(_times(row, other) for row in series.rows), series.degrees)
+    if a is b:
+        lines = [_squared(line) for line in a.lines()]
+    else:
+        lines = [_product(x, y) for x, y in zip(a.lines(), b.lines(), strict=True)]
     return _join(a.value * b.value, lines, a.degrees)
 
 
 def _product(x: list, y: list) -> list:
     """Cauchy product `z_k = sum_i x_i y_{k-i}`."""
-    return [sum(x[i] * y[k - i] for i in range(k + 1)) for k in range(len(x))]
+    return [_total(_times(x[i], y[k - i]) for i in range(k + 1)) for k in range(len(x))]
+
+
+def _square_row(x: list, k: int):
+    """`sum_i x_i x_{k-i}`, each pair once."""
+    pairs = _total(_times(x[i], x[k - i]) for i in range((k + 1) // 2))
+    middle = _times(x[k // 2], x[k // 2]) if k % 2 == 0 else None
+    return _total([_scaled(pairs, 2.0), middle])
+
+
+def _squared(x: list) -> list:
+    return [_square_row(x, k) for k in range(len(x))]
 
 
 def _dot(primitive, inputs, params):
     a, b = inputs
     if not (isinstance(a, Series) and isinstance(b, Series)):
         return _linear(primitive, inputs, params)
-    bind = functools.partial(primitive.bind, **params)
-    lines = []
-    for x, y in zip(a.lines(), b.lines(), strict=True):
-        lines.append([sum(bind(x[i], y[k - i]) for i in range(k + 1)) for k in range(len(x))])
+
+    def bind(x, y):
+        return None if x is None or y is None else primitive.bind(x, y, **params)
+
+    lines = [
+        [_total(bind(x[i], y[k - i]) for i in range(k + 1)) for k in range(len(x))]
+        for x, y in zip(a.lines(), b.lines(), strict=True)
+    ]
     return _join(bind(a.value, b.value), lines, a.degrees)
 
 
@@ -159,26 +207,34 @@ def _divide(x: list, y: list) -> list:
     """`z = x / y`: `z_k = (x_k - sum_{i<k} z_i y_{k-i}) / y_0`."""
     z: list = []
     for k in range(len(x)):
-        z.append((x[k] - sum(z[i] * y[k - i] for i in range(k))) / y[0])
+        tail = _total(_times(z[i], y[k - i]) for i in range(k))
+        top = _total([x[k], _negative(tail)])
+        z.append(None if top is None else top / y[0])
     return z
 
 
 def _div(primitive, inputs, params):
     a, b = inputs
     if not isinstance(b, Series):
-        return Series(a.rows / b, a.degrees)
+        return Series(tuple(None if row is None else row / b for row in a.rows), a.degrees)
     a = _as_series(a, b.degrees)
     lines = [_divide(x, y) for x, y in zip(a.lines(), b.lines(), strict=True)]
     return _join(a.value / b.value, lines, b.degrees)
 
 
+def _chain(slope: list, u: list, k: int):
+    """`c_k` of `f(u)` from the series of `f'(u)`: `(1/k) sum_j j u_j f'_{k-j}`."""
+    total = _total(_scaled(_times(u[j], slope[k - j]), float(j)) for j in range(1, k + 1))
+    return _scaled(total, 1.0 / k)
+
+
 def _tanh(u: list) -> list:
     """`y' = (1 - y^2) u'`."""
     y: list = [jnp.tanh(u[0])]
-    w: list = [1 - y[0] * y[0]]  # series of 1 - y^2
+    slope: list = [1 - y[0] * y[0]]
     for k in range(1, len(u)):
-        y.append(sum(j * u[j] * w[k - j] for j in range(1, k + 1)) * (1.0 / k))
-        w.append(-sum(y[i] * y[k - i] for i in range(k + 1)))
+        y.append(_chain(slope, u, k))
+        slope.append(_negative(_square_row(y, k)))
     return y
 
 
@@ -186,7 +242,7 @@ def _exp(u: list) -> list:
     """`y' = y u'`."""
     y: list = [jnp.exp(u[0])]
     for k in range(1, len(u)):
-        y.append(sum(j * u[j] * y[k - j] for j in range(1, k + 1)) * (1.0 / k))
+        y.append(_chain(y, u, k))
     return y
 
 
@@ -198,8 +254,9 @@ def _log(u: list) -> list:
     """`u y' = u'`."""
     y: list = [jnp.log(u[0])]
     for k in range(1, len(u)):
-        tail = sum(j * y[j] * u[k - j] for j in range(1, k)) * (1.0 / k)
-        y.append((u[k] - tail) / u[0])
+        tail = _total(_scaled(_times(y[j], u[k - j]), float(j)) for j in range(1, k))
+        top = _total([u[k], _scaled(tail, -1.0 / k)])
+        y.append(None if top is None else top / u[0])
     return y
 
 
@@ -212,62 +269,71 @@ def _sin_cos(u: list) -> tuple[list, list]:
     s: list = [jnp.sin(u[0])]
     c: list = [jnp.cos(u[0])]
     for k in range(1, len(u)):
-        s_k = sum(j * u[j] * c[k - j] for j in range(1, k + 1)) * (1.0 / k)
-        c.append(-sum(j * u[j] * s[k - j] for j in range(1, k + 1)) * (1.0 / k))
+        s_k, c_k = _chain(c, u, k), _chain(s, u, k)
         s.append(s_k)
+        c.append(_negative(c_k))
     return s, c
 
 
+def _half(terms: list) -> list:
+    return [_scaled(_total(pair), 0.5) for pair in terms]
+
+
 def _sinh(u: list) -> list:
-    up, down = _exp(u), _exp([-x for x in u])
-    return [jnp.sinh(u[0]), *((a - b) * 0.5 for a, b in zip(up[1:], down[1:], strict=True))]
+    up, down = _exp(u), _exp([_negative(x) for x in u])
+    pairs = [(a, _negative(b)) for a, b in zip(up[1:], down[1:], strict=True)]
+    return [jnp.sinh(u[0]), *_half(pairs)]
 
 
 def _cosh(u: list) -> list:
-    up, down = _exp(u), _exp([-x for x in u])
-    return [jnp.cosh(u[0]), *((a + b) * 0.5 for a, b in zip(up[1:], down[1:], strict=True))]
+    up, down = _exp(u), _exp([_negative(x) for x in u])
+    return [jnp.cosh(u[0]), *_half(list(zip(up[1:], down[1:], strict=True)))]
 
 
 def _logistic(u: list) -> list:
-    """`y = (1 + tanh(u/2)) / 2`."""
-    half = _tanh([x * 0.5 for x in u])
-    return [jax.nn.sigmoid(u[0]), *(x * 0.5 for x in half[1:])]
+    """`y' = y (1 - y) u'`."""
+    y: list = [jax.nn.sigmoid(u[0])]
+    slope: list = [y[0] * (1 - y[0])]
+    for k in range(1, len(u)):
+        y.append(_chain(slope, u, k))
+        slope.append(_total([y[k], _negative(_square_row(y, k))]))
+    return y
 
 
 def _power(u: list, exponent: Any) -> list:
     """`u y' = p y u'`."""
-    y = [u[0] ** exponent]
+    y: list = [u[0] ** exponent]
     for k in range(1, len(u)):
-        total = sum((exponent * j - (k - j)) * u[j] * y[k - j] for j in range(1, k + 1))
-        y.append(total * (1.0 / k) / u[0])
+        terms = (
+            _times(_times(u[j], y[k - j]), (exponent * j - (k - j)) * (1.0 / k))
+            for j in range(1, k + 1)
+        )
+        top = _total(terms)
+        y.append(None if top is None else top / u[0])
     return y
 
 
-def _primitive_of(derivative_line: list, u: list, value) -> list:
+def _primitive_of(slope: list, u: list, value) -> list:
     """The series of `f(u)` from its value and the series of `f'(u)`."""
-    y = [value]
-    for k in range(1, len(u)):
-        y.append(sum(j * u[j] * derivative_line[k - j] for j in range(1, k + 1)) * (1.0 / k))
-    return y
+    return [value, *(_chain(slope, u, k) for k in range(1, len(u)))]
 
 
 def _erf(u: list) -> list:
     """`y' = 2/sqrt(pi) exp(-u^2) u'`."""
-    gauss = _exp([-x for x in _product(u, u)])
-    slope = [x * (2.0 / jnp.pi**0.5) for x in gauss]
+    gauss = _exp([_negative(x) for x in _squared(u)])
+    slope = [_scaled(x, 2.0 / jnp.pi**0.5) for x in gauss]
     return _primitive_of(slope, u, jax.lax.erf(u[0]))
 
 
 def _erfc(u: list) -> list:
-    return [jax.lax.erfc(u[0]), *(-x for x in _erf(u)[1:])]
+    return [jax.lax.erfc(u[0]), *map(_negative, _erf(u)[1:])]
 
 
 def _atan(u: list) -> list:
     """`y' = u' / (1 + u^2)`."""
-    square = _product(u, u)
-    slope = _divide(
-        [jnp.ones_like(u[0]), *(jnp.zeros_like(u[0]),) * (len(u) - 1)], [1 + square[0], *square[1:]]
-    )
+    square = _squared(u)
+    one = [jnp.ones_like(u[0]), *(None,) * (len(u) - 1)]
+    slope = _divide(one, [1 + square[0], *square[1:]])
     return _primitive_of(slope, u, jnp.arctan(u[0]))
 
 
@@ -299,7 +365,7 @@ def _integer_pow(primitive, inputs, params):
 def _general_pow(primitive, inputs, params):
     u, exponent = inputs
     if isinstance(exponent, Series) and not isinstance(u, Series):
-        scaled = Series(exponent.rows * jnp.log(u), exponent.degrees)
+        scaled = _mul(None, [exponent, jnp.log(u)], {})
         return _RULES["exp"](primitive, [scaled], {})
     if isinstance(exponent, Series):
         logarithm = _RULES["log"](primitive, [u], {})
@@ -310,23 +376,23 @@ def _general_pow(primitive, inputs, params):
 
 def _select(primitive, inputs, params):
     which, *cases = inputs
-    degrees = _degrees(cases)
-    rows = [_as_series(case, degrees).rows for case in cases]
     which = which.value if isinstance(which, Series) else which
-    pick = functools.partial(primitive.bind, **params)
-    return Series(jax.vmap(lambda *r: pick(which, *r))(*rows), degrees)
+    degrees = _degrees(cases)
+    rows = zip(*(_as_series(case, degrees).filled() for case in cases), strict=True)
+    return Series(tuple(primitive.bind(which, *row, **params) for row in rows), degrees)
 
 
 def _extremum(primitive, inputs, params):
     a, b = (_as_series(x, _degrees(inputs)) for x in inputs)
     first = a.value >= b.value if primitive.name == "max" else a.value <= b.value
-    first = jnp.broadcast_to(first, jnp.broadcast_shapes(a.rows.shape, b.rows.shape))
-    return Series(jnp.where(first, a.rows, b.rows), a.degrees)
+    rows = zip(a.filled(), b.filled(), strict=True)
+    return Series(tuple(jnp.where(first, x, y) for x, y in rows), a.degrees)
 
 
 def _absolute(primitive, inputs, params):
     (u,) = inputs
-    return Series(u.rows * jnp.sign(u.value), u.degrees)
+    sign = jnp.sign(u.value)
+    return Series(tuple(_times(row, sign) for row in u.rows), u.degrees)
 
 
 _RULES: dict[str, Callable] = {

@@ -150,10 +150,10 @@ class ParameterFit(AbstractDirectMethod):
         )
 
 
-def _as_series(problem: EquationProblem) -> SeriesProblem:
+def _as_series(problem: Any) -> SeriesProblem:
     """The measurements of an ordinary equation, its given start in front of them."""
     equation = problem.equation
-    begin, end = problem.domain[equation.time]
+    begin, end = problem.domain[str(equation.time)]
     times = np.asarray(problem.data.points, float)[:, 0]
     t = np.unique(np.concatenate([[begin, end], times]))
     values = np.full((len(t), len(equation.unknowns)), np.nan)
