@@ -1,7 +1,6 @@
 """One rule an operation for series in Taylor coefficients (see `taylor`)."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
