@@ -86,6 +86,58 @@ def test_every_rule(name):
     np.testing.assert_allclose(found, exact, rtol=1e-10, atol=1e-11 * scale)
 
 
+# Along a straight line most coefficients vanish, and rules may leave them out.
+STRAIGHT = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - 2.0 * b,
+    "neg": lambda a, b: -a,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b,
+    "div by a constant": lambda a, b: a / 3.0,
+    "constant over a line": lambda a, b: 3.0 / b,
+    "select_n": lambda a, b: jnp.where(a > 0.0, a, b * b),
+    "select_n of a constant": lambda a, b: jnp.where(a > 0.0, 2.0, b),
+    "max": lambda a, b: jnp.maximum(a, b),
+    "max with a constant": lambda a, b: jnp.maximum(0.001, b),
+    "min": lambda a, b: jnp.minimum(a, b * b),
+    "abs": lambda a, b: jnp.abs(-a),
+    "integer_pow": lambda a, b: a**3,
+    "integer_pow below zero": lambda a, b: b**-2,
+    "square": lambda a, b: jnp.square(b),
+    "pow": lambda a, b: b**1.5,
+    "pow of two lines": lambda a, b: a**b,
+    "pow of a constant": lambda a, b: 1.7**b,
+    "concatenate": lambda a, b: jnp.concatenate([a[None], jnp.ones(2), b[None]]),
+    "stack": lambda a, b: jnp.stack([a, jnp.ones(()), b]),
+    "split": lambda a, b: jnp.split(jnp.stack([a, b]), 2)[1],
+    "pad": lambda a, b: jnp.pad(b[None], 1),
+    "dot_general": lambda a, b: jnp.stack([a, b]) @ jnp.stack([b, a]),
+    "dot_general with a constant": lambda a, b: jnp.ones((3, 2)) @ jnp.stack([b, a]),
+    "scalar beside a vector": lambda a, b: a * jnp.arange(3.0) + jnp.ones(3) / b,
+}
+STRAIGHT |= {
+    function.__name__: lambda a, b, function=function: function(b)
+    for function in (
+        *(jnp.tanh, jnp.exp, jnp.expm1, jnp.log, jnp.log1p, jnp.sin, jnp.cos, jnp.tan, jnp.sinh),
+        *(jnp.cosh, jnp.sqrt, jnp.arctan, jax.nn.sigmoid, jax.lax.rsqrt, jax.lax.erf),
+        *(jax.lax.erfc, jax.nn.softplus, jax.nn.silu, jax.nn.gelu, jax.nn.relu),
+    )
+}
+
+
+@pytest.mark.parametrize("name", STRAIGHT)
+def test_every_rule_along_a_straight_line(name):
+    def function(x):
+        return STRAIGHT[name](2.0 * x[0] - x[1], x[0] + 0.5)
+
+    point = jnp.asarray([0.61, 0.43])
+    found = jax.jit(lambda p: derivatives(function, p, TO_FOURTH))(point)
+    exact = jax.jit(lambda p: nested_forward(function, p, TO_FOURTH))(point)
+    assert found.shape == exact.shape
+    scale = np.max(np.abs(exact)) + 1.0
+    np.testing.assert_allclose(found, exact, rtol=1e-10, atol=1e-11 * scale)
+
+
 def test_every_rule_is_in_the_list_above():
     point = jnp.zeros(2) + 0.5
     used = set()

@@ -26,6 +26,7 @@ EQUATIONS = {
     "heat": scalar("u_t = nu*u_xx", ("nu",)),
     "heat in two dimensions": scalar("u_t = nu*lap(u)", ("nu",), ("t", "x", "y")),
     "advection": scalar("u_t + c*u_x = 0", ("c",)),
+    "advection in two dimensions": scalar("u_t + c*u_x = nu*u_y", ("c", "nu"), ("t", "x", "y")),
     "burgers": scalar("u_t + u*u_x = nu*u_xx", ("nu",)),
     "burgers as a flux": scalar("u_t + d(u^2/2, x) = d(nu*u_x, x)", ("nu",)),
     "allen-cahn": scalar("u_t = nu*u_xx + 5*u - 5*u^3", ("nu",)),

@@ -53,9 +53,10 @@ def _data_misfit(solution: Solution, problem) -> dict[str, float]:
     """Root mean square misfit of the measurements, over the spread of each unknown."""
     points, values = np.asarray(problem.data.points, float), np.asarray(problem.data.values, float)
     gap = solution.values(*points.T).T - values
-    spread = np.nanstd(values, axis=0)
-    relative = gap / np.where(spread > 0, spread, 1.0)
     there = np.isfinite(values)
+    # An unknown that was never measured has no spread, and no gap either.
+    spread = [np.std(v[t]) if t.any() else 1.0 for v, t in zip(values.T, there.T, strict=True)]
+    relative = gap / np.where(np.array(spread) > 0, spread, 1.0)
     return {"data_misfit": _finite(np.sqrt(np.mean(relative[there] ** 2)))}
 
 
