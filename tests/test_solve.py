@@ -59,7 +59,7 @@ def test_bad_budgets(text):
 
 
 def test_a_direct_solve_counts_its_costs_and_survives_the_disk(tmp_path):
-    problem = problems.heat()
+    problem = problems.advection()
     solution = solve(problem, Spectral(num_points=32, dt=0.01))
     assert solution.result.ok
     assert solution.cost.inference > 0
