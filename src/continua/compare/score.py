@@ -55,8 +55,9 @@ def _data_misfit(solution: Solution, problem) -> dict[str, float]:
     gap = solution.values(*points.T).T - values
     there = np.isfinite(values)
     # An unknown that was never measured has no spread, and no gap either.
-    spread = [np.std(v[t]) if t.any() else 1.0 for v, t in zip(values.T, there.T, strict=True)]
-    relative = gap / np.where(np.array(spread) > 0, spread, 1.0)
+    columns = zip(values.T, there.T, strict=True)
+    spread = np.array([float(np.std(v[t])) if t.any() else 1.0 for v, t in columns])
+    relative = gap / np.where(spread > 0, spread, 1.0)
     return {"data_misfit": _finite(np.sqrt(np.mean(relative[there] ** 2)))}
 
 
