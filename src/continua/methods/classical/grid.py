@@ -43,12 +43,21 @@ class GridEvaluator:
         places = np.delete(points, self.time_axis, axis=1)
         found = np.empty((len(t), self.frames.shape[1]))
         distinct, which, counts = np.unique(t, return_inverse=True, return_counts=True)
+        order = np.argsort(which, kind="stable")
+        shared = _shared_places(places[order], counts)
+        if shared is not None:  # a product grid: interpolation weights once for all times
+            rows = order[:: len(shared)]
+            fields = np.concatenate([self._at_time(int(first[r]), weights[r]) for r in rows])
+            values = self._in_space(fields, shared).reshape(len(shared), len(rows), -1)
+            found[order] = values.swapaxes(0, 1).reshape(len(t), -1)
+            return found
         if len(distinct) > max(64, len(t) // 8):  # scattered: one block between two frames
             _, which, counts = np.unique(first, return_inverse=True, return_counts=True)
+            order = np.argsort(which, kind="stable")
             join = self._scattered
         else:
             join = self._at_one_time
-        for rows in np.split(np.argsort(which, kind="stable"), np.cumsum(counts)[:-1]):
+        for rows in np.split(order, np.cumsum(counts)[:-1]):
             found[rows] = join(int(first[rows[0]]), weights[rows], places[rows])
         return found
 
@@ -57,12 +66,14 @@ class GridEvaluator:
         index = first[:, None] + np.arange(weights.shape[1])
         return _sum(weights[..., 0], self.frames[index]) + _sum(weights[..., 1], self.slopes[index])
 
+    def _at_time(self, first: int, weights: np.ndarray) -> np.ndarray:
+        """The field `(c, *N)` at one time, from the weights `(k, 2)` of its neighbours."""
+        block = slice(first, first + len(weights))
+        field = _sum(weights[None, :, 0], self.frames[None, block])
+        return (field + _sum(weights[None, :, 1], self.slopes[None, block]))[0]
+
     def _at_one_time(self, first: int, weights: np.ndarray, places: np.ndarray) -> np.ndarray:
-        block = slice(first, first + weights.shape[1])
-        value, slope = weights[0, :, 0], weights[0, :, 1]
-        field = _sum(value[None], self.frames[None, block])
-        field = field + _sum(slope[None], self.slopes[None, block])
-        return self._in_space(field[0], places)
+        return self._in_space(self._at_time(first, weights[0]), places)
 
     def _scattered(self, first: int, weights: np.ndarray, places: np.ndarray) -> np.ndarray:
         block = slice(first, first + weights.shape[1])
@@ -73,6 +84,20 @@ class GridEvaluator:
 
     def _in_space(self, field: np.ndarray, places: np.ndarray) -> np.ndarray:
         return self.space.interpolate(field, places)
+
+
+def _shared_places(places: np.ndarray, counts: np.ndarray) -> np.ndarray | None:
+    """The places `(m / n, d)` that all of `n` times have in common, where they have.
+
+    **Arguments:**
+
+    - `places`: `(m, d)`, sorted by time.
+    - `counts`: how many there are at each time.
+    """
+    if np.any(counts != counts[0]):
+        return None
+    blocks = places.reshape(len(counts), counts[0], -1)
+    return blocks[0] if np.array_equal(blocks, np.broadcast_to(blocks[0], blocks.shape)) else None
 
 
 def _sum(weights: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Trajectories of learned dynamics as functions of time, with their spread."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -111,8 +112,14 @@ class Forecast(eqx.Module):
         def run(member):
             return rollout(member.scaled_field, times, z0, substeps)
 
-        z = eqx.filter_vmap(run, in_axes=(eqx.if_array(0),))(self.model)
+        z = _each_member(run, self.model)
         return np.asarray(scaling.decode(np.asarray(z).mean(axis=0)))
+
+
+def _each_member(run: Callable, model: Any) -> Any:
+    """What `run(member)` gives for all members, compiled whole."""
+    arrays, rest = eqx.partition(model, eqx.is_array)
+    return jax.jit(jax.vmap(lambda member: run(eqx.combine(member, rest))))(arrays)
 
 
 def forecast_of(model: Any, problem: Any, segments: Segments, substeps: int) -> Forecast:
@@ -194,7 +201,7 @@ def _piece(model, grid, i, final, substeps):
         z = rollout(member.scaled_field, times, member.starts[i], substeps)
         return z, jax.vmap(member.scaled_field)(times, z)
 
-    z, slopes = eqx.filter_vmap(run, in_axes=(eqx.if_array(0),))(model)
+    z, slopes = _each_member(run, model)
     keep = slice(None) if final else slice(None, -1)  # the next head takes over
     return grid[keep], np.asarray(z)[:, keep], np.asarray(slopes)[:, keep]
 

@@ -230,8 +230,16 @@ class PINN(AbstractLearnedMethod):
         return dataclasses.replace(model, weights=Fixed(weights))
 
     def finish(self, model: Field, problem) -> Solution:
-        batch = self.batches(problem).sample(0, model, key=jax.random.key(0))
-        parts = self.parts(model, batch)
+        sampler = self.batches(problem)
+        arrays, rest = eqx.partition(model, eqx.is_array)
+
+        @jax.jit
+        def judge(arrays):
+            whole = eqx.combine(arrays, rest)
+            batch = sampler.sample(0, whole, key=jax.random.key(0))
+            return batch, self.parts(whole, batch)
+
+        batch, parts = judge(arrays)
         return Solution(
             method=self.name,
             unknowns=tuple(problem.equation.unknowns),
