@@ -181,8 +181,7 @@ def _compute(problem, method: AbstractDirectMethod, key) -> Solution:
 
 def _learn(problem, method, key, budget, run_dir, resume, on_progress) -> Solution:
     """Data, training, and what a trained model is worth."""
-    with stopwatch() as data_clock:
-        method.generate(problem)
+    data = method.generate(problem)
     fitted = fit(
         method,
         problem,
@@ -194,7 +193,7 @@ def _learn(problem, method, key, budget, run_dir, resume, on_progress) -> Soluti
     )
     solution = method.finish(fitted.model, problem)
     cost = Cost(
-        data_generation=data_clock.seconds,
+        data_generation=0.0 if data is None else data.seconds,
         compile=fitted.compile,
         training=fitted.seconds,
         inference=_evaluation_seconds(solution),

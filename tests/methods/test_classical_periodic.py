@@ -144,3 +144,16 @@ def test_ladders_go_from_cheap_to_dear():
     ]
     assert 5 <= len(costs) <= 7
     assert all(a <= b for a, b in zip(costs, costs[1:], strict=False))
+
+
+def test_values_on_a_product_grid_are_those_at_its_points():
+    case = heat()
+    solution = computed(Spectral(num_points=32, dt=0.05), case)
+    rng = np.random.default_rng(0)
+    (t0, t1), (low, high) = case.domain["t"], case.domain["x"]
+    grid = np.meshgrid(rng.uniform(t0, t1, 9), rng.uniform(low, high, 7), indexing="ij")
+    order = rng.permutation(63)
+    together, t, x = (a.ravel()[order] for a in (solution(*grid), *grid))
+    alone = [float(solution(a, b)) for a, b in zip(t, x, strict=True)]
+    np.testing.assert_allclose(solution(t, x), together, atol=1e-13)
+    np.testing.assert_allclose(alone, together, atol=1e-13)

@@ -134,7 +134,16 @@ def test_a_budget_ends_training():
     start = time.perf_counter()
     fitted = fit(Toy(training), None, key=KEY, budget=2.0)
     assert fitted.result.code is ResultCode.budget_spent
-    assert time.perf_counter() - start < 10
+    assert time.perf_counter() - start < 10 + fitted.compile
+    assert 2.0 <= fitted.seconds < 4.0  # compiling is no training
+
+
+def test_a_resumed_run_counts_the_seconds_before(tmp_path):
+    training = Training((Stage(steps=10_000_000),))
+    first = fit(Toy(training), None, key=KEY, budget=1.0, run_dir=tmp_path)
+    second = fit(Toy(training), None, key=KEY, budget=1.5, run_dir=tmp_path, resume=True)
+    assert second.steps > first.steps
+    assert second.seconds >= 1.5
 
 
 def test_training_stops_early_and_keeps_the_best_model():

@@ -5,7 +5,6 @@ import hashlib
 import json
 import pathlib
 import sys
-import time
 import traceback
 from typing import Any
 
@@ -16,17 +15,29 @@ from continua.compare.record import (
     failure,
     read_records,
     records_of,
-    source_digest,
     versions,
     write_records,
 )
 from continua.compare.score import main_metric, score
 from continua.core.errors import InputError
 from continua.core.serialise import load_tree, save_tree
+from continua.core.source import source_digest
 from continua.methods.base import AbstractDirectMethod
+from continua.problems.kept import kept_in
 from continua.solve import solve
 
 _DONE = "done.json"
+_ROOMS = (
+    "core",
+    "equations",
+    "spaces",
+    "integrate",
+    "problems",
+    "nets",
+    "train",
+    "methods",
+    "solve.py",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +78,7 @@ class Case:
             self.target,
             self.ladder,
             versions(),
-            source_digest(),
+            source_digest(*_ROOMS),
         )
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
@@ -103,10 +114,11 @@ def run_case(folder: pathlib.Path) -> list[Record]:
 
     **Arguments:**
 
-    - `folder`: where `write_case` put it.
+    - `folder`: where `write_case` put it, in `cases/` of the run folder.
     """
     case = load_tree(folder / "case")
-    records = _target_records(case, folder) if case.target else _records(case, folder)
+    with kept_in(folder.parents[1] / "data"):
+        records = _target_records(case, folder) if case.target else _records(case, folder)
     write_records(folder / "records.jsonl", records)
     (folder / _DONE).write_text(json.dumps({"digest": case.digest()}))
     return records
@@ -155,17 +167,15 @@ def _target_records(case: Case, folder: pathlib.Path) -> list[Record]:
     """Budgets doubled until the error is reached; training goes on where it stood."""
     metric, fields = main_metric(case.problem), fields_of(case)
     limit, budget, target = case.budget or 300.0, 4.0, case.target or 0.0
-    spent = 0.0
     while True:
-        start = time.perf_counter()
         solution = _solve(case, case.method, folder, budget=min(budget, limit), resume=True)
-        spent += time.perf_counter() - start
         error = score(solution, case.problem, case.reference).get(metric, float("inf"))
         reached = error <= target
         if reached or budget >= limit or solution.result.code != "budget_spent":
             break
         budget *= 2
-    metrics = {metric: error, f"seconds_to_{target:g}": spent if reached else float("inf")}
+    spent = solution.cost.upfront if reached else float("inf")
+    metrics = {metric: error, f"seconds_to_{target:g}": spent}
     solution.save(folder)
     return records_of(solution, case.problem, metrics, **fields)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from continua.compare.analysis import Summary, summarise, verdict
-from continua.compare.case import Case, fields_of, is_done, read_case, write_case
+from continua.compare.case import Case, fields_of, is_done, main, read_case, write_case
 from continua.compare.record import Record, failure, write_records
 from continua.compare.run import make_writable, write_config, write_inputs, write_reference
 from continua.compare.score import main_metric, stored_reference
@@ -156,6 +156,9 @@ def _run(case: Case, root: pathlib.Path, number: int, count: int, on_case) -> li
     if is_done(folder):
         return read_case(folder)
     write_case(case, folder)
+    if case.method.kind == "trivial":  # nothing to compile, to measure or to crash
+        main([str(folder)])
+        return read_case(folder)
     code = _child(folder, lambda row: on_case and on_case(case.label, number, count, row))
     if code in (0, 1) and (folder / "records.jsonl").exists():
         return read_case(folder)
@@ -169,8 +172,10 @@ def _child(folder: pathlib.Path, tell: Callable[[dict], Any]) -> int | None:
     """Run a case in a new interpreter; its exit code, `None` where it hung."""
     program = "import sys; from continua.compare.case import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", program, str(folder)]
-    with (folder / "log.txt").open("w") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+    with (
+        (folder / "log.txt").open("w") as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+    ):
         try:
             for line in process.stdout or ():
                 try:
@@ -183,5 +188,4 @@ def _child(folder: pathlib.Path, tell: Callable[[dict], Any]) -> int | None:
             return None
         except BaseException:
             process.kill()
-            process.wait()
             raise

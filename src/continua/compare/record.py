@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import hashlib
 import importlib.metadata
 import json
 import math
@@ -174,17 +173,3 @@ def machine() -> str:
     device = jax.devices()[0]
     kind = "" if device.platform == "cpu" else f", {device.device_kind}"
     return f"{platform.system()} {platform.machine()}, {cores} cores, {device.platform}{kind}"
-
-
-_ROOMS = ("core", "equations", "spaces", "integrate", "problems", "nets", "train", "methods")
-
-
-@functools.cache
-def source_digest() -> str:
-    """A digest of the code that numbers come from, so that a change of it shows."""
-    root = pathlib.Path(__file__).parents[1]
-    digest = hashlib.sha256()
-    for path in sorted([root / "solve.py", *(p for r in _ROOMS for p in (root / r).rglob("*.py"))]):
-        digest.update(str(path.relative_to(root)).encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

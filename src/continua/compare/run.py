@@ -2,7 +2,8 @@
 
 `config.toml` (the resolved settings), `records.jsonl`, `solution.nc`, `metrics.jsonl`,
 `checkpoints/`, `plots/`, `report.html`; and what `resume` and `report` need: `problem.json`
-and `methods.json` with their arrays, `reference.nc`, `cases/` of a comparison.
+and `methods.json` with their arrays, `reference.nc`; of a comparison `cases/`, and `data/`
+for training data that its cases share.
 """
 
 import pathlib
@@ -78,7 +79,7 @@ def claim_folder(folder: pathlib.Path, *, overwrite: bool = False) -> None:
     if overwrite:
         for name in RUN_FILES:
             (folder / name).unlink(missing_ok=True)
-        for name in ("checkpoints", "plots", "cases"):
+        for name in ("checkpoints", "plots", "cases", "data"):
             shutil.rmtree(folder / name, ignore_errors=True)
         return
     finished = (folder / "records.jsonl").exists()

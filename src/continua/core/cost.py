@@ -85,6 +85,14 @@ class Clock:
 
     seconds: float = 0.0
     compile: float = 0.0
+    start: float = 0.0
+
+    def read(self) -> "Clock":
+        """Bring the seconds up to date; inside the block, too."""
+        self.seconds = time.perf_counter() - self.start
+        spans = [(max(a, self.start), b) for a, b in _compilations.spans if b > self.start]
+        self.compile = _covered(spans)
+        return self
 
     @property
     def run(self) -> float:
@@ -101,14 +109,11 @@ def stopwatch() -> Iterator[Clock]:
     if not _listening.is_set():
         _listening.set()
         jax.monitoring.register_event_duration_secs_listener(_on_duration)
-    clock = Clock()
-    start = time.perf_counter()
+    clock = Clock(start=time.perf_counter())
     try:
         yield clock
     finally:
-        clock.seconds = time.perf_counter() - start
-        spans = [(max(a, start), b) for a, b in _compilations.spans if b > start]
-        clock.compile = _covered(spans)
+        clock.read()
 
 
 def warm_seconds(function: Callable[[], Any], *, repeats: int = 3, limit: float = 10.0) -> float:

@@ -82,9 +82,9 @@ class AbstractLearnedMethod(AbstractMethod):
     amortised: ClassVar[bool]
 
     @abc.abstractmethod
-    def generate(self, problem) -> None:
-        """Make the training data, where there are any: called once before `init`, and
-        timed by the library as data generation."""
+    def generate(self, problem) -> Any:
+        """The training data of a problem that come from a solver, whose `seconds` say how
+        long making them took, now or earlier; `None` where there are none."""
 
     @abc.abstractmethod
     def init(self, problem, *, key) -> Any:

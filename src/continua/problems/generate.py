@@ -36,7 +36,7 @@ def generate(family: FamilyProblem) -> FamilyData:
         probes = _spectra(family, 0, _PROBED)
         size, steps = _resolution(family, probes)
         parts = [(_inputs(family, s), _outputs(family, s, size, steps)) for s in (train, test)]
-    return FamilyData(*parts)
+    return FamilyData(train=parts[0], test=parts[1])
 
 
 def initial_state(problem: EquationProblem, grid: dict[str, np.ndarray]) -> np.ndarray:

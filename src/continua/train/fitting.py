@@ -34,7 +34,8 @@ class Fitted:
     - `result`: how training ended.
     - `evaluations`: of the loss and its gradient.
     - `steps`: done, over all stages.
-    - `seconds`, `compile`: of this call, without and of compiling.
+    - `seconds`: of training, compiling taken out, those before a resume included.
+    - `compile`: seconds of compiling in this call.
     """
 
     model: Any
@@ -69,7 +70,8 @@ def fit(
       `adapt(model, batch, *, key)` (renews `Fixed` parts whenever a kept batch is).
     - `problem`: handed to `init` and `batches`.
     - `key`: for initial parameters, batches and losses.
-    - `budget`: seconds after which training ends, `None` for no limit.
+    - `budget`: seconds of training (without compiling) after which it ends, `None` for
+      no limit.
     - `run_dir`: where `metrics.jsonl` and `checkpoints/` go, `None` for nowhere.
     - `on_progress`: called with steps done, all steps, and the loss.
     - `resume`: go on from the newest checkpoint in `run_dir`, where there is one.
@@ -79,7 +81,7 @@ def fit(
     **Raises:** `InputError` for a damaged checkpoint or one of another run.
     """
     with stopwatch() as clock:
-        run = _Run(method, problem, key, budget, run_dir, on_progress)
+        run = _Run(method, problem, key, budget, run_dir, on_progress, clock)
         if resume:
             run.restore()
         elif run.folder is not None:
@@ -92,7 +94,7 @@ def fit(
         run.result,
         run.evaluations,
         run.done,
-        clock.run,
+        run.before + clock.run,
         clock.compile,
     )
 
@@ -100,10 +102,10 @@ def fit(
 class _Run:
     """The state of one call of `fit` on the host."""
 
-    def __init__(self, method, problem, key, budget, run_dir, on_progress):
+    def __init__(self, method, problem, key, budget, run_dir, on_progress, clock):
         self.method, self.budget, self.on_progress = method, budget, on_progress
         self.training: Training = method.training
-        self.begun, self.before = time.perf_counter(), 0.0
+        self.clock, self.before = clock, 0.0
         initial, self.key = jax.random.split(key)
         self.share, replicate = sharing(self.training.data_parallel)
         self.split = split_model(replicate(method.init(problem, key=initial)))
@@ -216,7 +218,6 @@ class _Run:
     def dispatch(self, program, stage, count: int) -> bool:
         """Some steps in one call; `False` where the loss ceased to be finite."""
         previous = jax.tree.map(jnp.copy, self.split.params)
-        start = time.perf_counter()
         with stopwatch() as clock:
             params, self.state, rows, parts = program(
                 self.split.params,
@@ -229,7 +230,6 @@ class _Run:
                 jnp.asarray(count),
             )
             rows = jax.tree.map(lambda x: np.asarray(x)[:count], rows)
-        del start
         self.rate = count / max(clock.run, 1e-6)
         self.split = dataclasses.replace(self.split, params=params)
         self.evaluations += int(rows.evaluations.sum())
@@ -285,8 +285,9 @@ class _Run:
 
     @property
     def seconds(self) -> float:
-        """Seconds of training up to now, those before a resume included."""
-        return self.before + time.perf_counter() - self.begun
+        """Seconds of training up to now, compiling taken out, those before a resume
+        included."""
+        return self.before + self.clock.read().run
 
     # -- checkpoints -------------------------------------------------------------
 

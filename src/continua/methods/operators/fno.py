@@ -24,7 +24,7 @@ from continua.methods.operators.evaluate import (
     Operator,
 )
 from continua.nets import Fixed
-from continua.problems import EquationProblem, FamilyProblem
+from continua.problems import EquationProblem, FamilyData, FamilyProblem
 from continua.train import Adam, Cosine, Shuffled, Stage, Training
 
 
@@ -81,9 +81,9 @@ class FNO(AbstractLearnedMethod):
             return Support(False, "FNO cannot recover unknown parameters")
         return YES
 
-    def generate(self, problem) -> None:
-        """Solve the family's equation for its training functions."""
-        family_of(problem).data()
+    def generate(self, problem) -> FamilyData:
+        """The family's training functions and their solutions."""
+        return family_of(problem).data()
 
     def init(self, problem, *, key) -> Operator:
         family = family_of(problem)
