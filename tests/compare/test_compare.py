@@ -32,7 +32,8 @@ def test_seeds_share_their_training_data(tmp_path):
     method = FNO(width=4, modes=4, depth=2, training=Training((Stage(Adam(1e-3), 20),)))
     found = compare(family, [method], seeds=2, ladder=False, out=tmp_path)
     seconds = {r.seconds_data for r in found.records if r.method == "FNO"}
-    assert len(seconds) == 1 and min(seconds) > 0
+    assert len(seconds) == 1
+    assert min(seconds) > 0
     assert len(list((tmp_path / "data").iterdir())) == 1
 
 
