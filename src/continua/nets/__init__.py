@@ -1,5 +1,6 @@
 """Networks: equinox modules of arrays and a key, for one sample each."""
 
+from continua.nets.compiled import compiled
 from continua.nets.embedding import Chain, FourierFeatures, PeriodicEmbedding, Rescale
 from continua.nets.fixed import Fixed, count_parameters, trainable
 from continua.nets.fno import FNO, grid_coordinates
@@ -21,6 +22,7 @@ __all__ = [
     "Rescale",
     "SpectralConv",
     "VectorField",
+    "compiled",
     "count_parameters",
     "glorot_normal",
     "grid_coordinates",

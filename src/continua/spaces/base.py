@@ -84,6 +84,45 @@ class AbstractSpace(abc.ABC):
         return found
 
 
+def product_in_time(t: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Points in time and space that are the same places at each of their times.
+
+    **Arguments:**
+
+    - `t`: `(m,)`; `places`: `(m, d)`.
+
+    **Returns:** the order of the points by time, equal times in the order given, `(m,)`,
+    and the places `(m / times, d)` of each time; `None` where they differ.
+    """
+    _, which, counts = np.unique(t, return_inverse=True, return_counts=True)
+    if np.any(counts != counts[0]):
+        return None
+    order = np.argsort(which, kind="stable")
+    blocks = places[order].reshape(len(counts), counts[0], -1)
+    same = np.array_equal(blocks, np.broadcast_to(blocks[0], blocks.shape))
+    return (order, blocks[0]) if same else None
+
+
+def on_product(
+    space: AbstractSpace, fields: np.ndarray, order: np.ndarray, places: np.ndarray
+) -> np.ndarray:
+    """Fields at the points of `product_in_time`, interpolation weights taken once.
+
+    **Arguments:**
+
+    - `space`: of the fields.
+    - `fields`: one for each time, `(T, c, *N)`.
+    - `order`, `places`: as `product_in_time` returns them.
+
+    **Returns:** `(m, c)`, the points in their own order.
+    """
+    values = space.interpolate(fields.reshape(-1, *space.shape), places)
+    values = values.reshape(len(places), len(fields), -1).swapaxes(0, 1)
+    found = np.empty((len(order), values.shape[2]), values.dtype)
+    found[order] = values.reshape(found.shape)
+    return found
+
+
 def _along(matrix: np.ndarray, values: np.ndarray, axis: int) -> np.ndarray:
     return np.moveaxis(np.tensordot(matrix, values, axes=(1, axis)), 0, axis)
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from continua.spaces.base import on_product, product_in_time
+
 _NEIGHBOURS = 4  # frames that a value in time is made of
 _AT_FRAME = 1e-9  # distance, in steps between frames, within which a time is a frame
 
@@ -41,23 +43,19 @@ class GridEvaluator:
         if self.space is None:
             return self._combine(first, weights)
         places = np.delete(points, self.time_axis, axis=1)
+        product = product_in_time(t, places)
+        if product is not None:
+            order, shared = product
+            rows = order[:: len(shared)]
+            fields = np.stack([self._at_time(int(first[r]), weights[r]) for r in rows])
+            return on_product(self.space, fields, order, shared)
         found = np.empty((len(t), self.frames.shape[1]))
         distinct, which, counts = np.unique(t, return_inverse=True, return_counts=True)
-        order = np.argsort(which, kind="stable")
-        shared = _shared_places(places[order], counts)
-        if shared is not None:  # a product grid: interpolation weights once for all times
-            rows = order[:: len(shared)]
-            fields = np.concatenate([self._at_time(int(first[r]), weights[r]) for r in rows])
-            values = self._in_space(fields, shared).reshape(len(shared), len(rows), -1)
-            found[order] = values.swapaxes(0, 1).reshape(len(t), -1)
-            return found
+        join = self._at_one_time
         if len(distinct) > max(64, len(t) // 8):  # scattered: one block between two frames
             _, which, counts = np.unique(first, return_inverse=True, return_counts=True)
-            order = np.argsort(which, kind="stable")
             join = self._scattered
-        else:
-            join = self._at_one_time
-        for rows in np.split(order, np.cumsum(counts)[:-1]):
+        for rows in np.split(np.argsort(which, kind="stable"), np.cumsum(counts)[:-1]):
             found[rows] = join(int(first[rows[0]]), weights[rows], places[rows])
         return found
 
@@ -84,20 +82,6 @@ class GridEvaluator:
 
     def _in_space(self, field: np.ndarray, places: np.ndarray) -> np.ndarray:
         return self.space.interpolate(field, places)
-
-
-def _shared_places(places: np.ndarray, counts: np.ndarray) -> np.ndarray | None:
-    """The places `(m / n, d)` that all of `n` times have in common, where they have.
-
-    **Arguments:**
-
-    - `places`: `(m, d)`, sorted by time.
-    - `counts`: how many there are at each time.
-    """
-    if np.any(counts != counts[0]):
-        return None
-    blocks = places.reshape(len(counts), counts[0], -1)
-    return blocks[0] if np.array_equal(blocks, np.broadcast_to(blocks[0], blocks.shape)) else None
 
 
 def _sum(weights: np.ndarray, values: np.ndarray) -> np.ndarray:

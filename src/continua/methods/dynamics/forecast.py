@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from continua.methods.dynamics.observations import Segments, training_series
 from continua.methods.dynamics.rollout import rollout
-from continua.nets import Fixed
+from continua.nets import Fixed, compiled
 
 _LONGEST = 20_000
 _BEYOND = 0.5  # how far past the last time, as a share of the whole span
@@ -117,9 +117,8 @@ class Forecast(eqx.Module):
 
 
 def _each_member(run: Callable, model: Any) -> Any:
-    """What `run(member)` gives for all members, compiled whole."""
-    arrays, rest = eqx.partition(model, eqx.is_array)
-    return jax.jit(jax.vmap(lambda member: run(eqx.combine(member, rest))))(arrays)
+    """What `run(member)` gives for all members."""
+    return compiled(model, eqx.filter_vmap(run, in_axes=(eqx.if_array(0),)))()
 
 
 def forecast_of(model: Any, problem: Any, segments: Segments, substeps: int) -> Forecast:

@@ -1,6 +1,7 @@
 """A network as the solution of an equation: its values, residual and conditions."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,7 +14,7 @@ from jaxtyping import Array, Float
 from continua.equations import derivatives
 from continua.equations.expression import Expression
 from continua.methods.fields.ansatz import Ansatz
-from continua.nets import Fixed
+from continua.nets import Fixed, compiled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,5 +142,8 @@ class FieldEvaluator(eqx.Module):
     field: Field
 
     def __call__(self, points: Any) -> Float[Array, "n c"]:
-        points = jnp.asarray(points, jnp.zeros(()).dtype)
-        return jax.vmap(self.field)(points)
+        return self._program(jnp.asarray(points, jnp.zeros(()).dtype))
+
+    @functools.cached_property
+    def _program(self):
+        return compiled(self.field, lambda field, points: jax.vmap(field)(points))

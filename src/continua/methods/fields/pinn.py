@@ -36,6 +36,7 @@ from continua.nets import (
     FourierFeatures,
     ModifiedMLP,
     PirateNet,
+    compiled,
     trainable,
 )
 from continua.problems import EquationProblem
@@ -231,15 +232,12 @@ class PINN(AbstractLearnedMethod):
 
     def finish(self, model: Field, problem) -> Solution:
         sampler = self.batches(problem)
-        arrays, rest = eqx.partition(model, eqx.is_array)
 
-        @jax.jit
-        def judge(arrays):
-            whole = eqx.combine(arrays, rest)
-            batch = sampler.sample(0, whole, key=jax.random.key(0))
-            return batch, self.parts(whole, batch)
+        def judge(model):
+            batch = sampler.sample(0, model, key=jax.random.key(0))
+            return batch, self.parts(model, batch)
 
-        batch, parts = judge(arrays)
+        batch, parts = compiled(model, judge)()
         return Solution(
             method=self.name,
             unknowns=tuple(problem.equation.unknowns),

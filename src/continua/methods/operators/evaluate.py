@@ -1,5 +1,6 @@
 """Trained operators as functions of points."""
 
+import functools
 from typing import Any
 
 import equinox as eqx
@@ -8,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from continua.nets import Fixed
+from continua.nets import Fixed, compiled
+from continua.spaces import FourierSpace
+from continua.spaces.base import on_product, product_in_time
 
 _MARGIN = 8  # cells of a periodic axis that are repeated beyond its ends
 
@@ -54,8 +57,11 @@ class FamilyEvaluator(eqx.Module):
 
     def predict(self, inputs: Any) -> Float[Array, "n k *x"]:
         """Output functions `(n, k, *N)` for input functions `(n, c, *N)`."""
-        inputs = jnp.asarray(inputs, jnp.zeros(()).dtype)
-        return jax.lax.map(self.operator, inputs, batch_size=20)
+        return self._program(jnp.asarray(inputs, jnp.zeros(()).dtype))
+
+    @functools.cached_property
+    def _program(self):
+        return compiled(self.operator, lambda net, inputs: jax.lax.map(net, inputs, batch_size=20))
 
     def __call__(self, points: Any) -> Float[Array, "m k"]:
         points = np.asarray(points)
@@ -101,24 +107,35 @@ class FrameEvaluator(eqx.Module):
     def frames(self) -> np.ndarray:
         """States at all times: `(T, k, *N)`."""
         first = self.initial.value
-        outputs = np.asarray(self.operator(jnp.asarray(first, jnp.zeros(()).dtype)))
+        outputs = np.asarray(self._program(jnp.asarray(first, jnp.zeros(()).dtype)))
         rest = outputs.reshape(len(self.times) - 1, self.unknowns, *first.shape[1:])
         return np.concatenate([np.asarray(first)[None, : self.unknowns], rest])
+
+    @functools.cached_property
+    def _program(self):
+        return compiled(self.operator)
 
     def __call__(self, points: Any) -> Float[Array, "m k"]:
         from scipy.interpolate import CubicSpline
 
         points, frames = np.asarray(points), self.frames()
         spline = CubicSpline(np.asarray(self.times), frames, axis=0)
-        periodic = (True,) * (points.shape[1] - 1)
+        space = _ring(self.lower, self.upper, frames.shape[2:])
+        t, places = points[:, 0], points[:, 1:]
+        product = product_in_time(t, places)
+        if product is not None:
+            order, shared = product
+            values = on_product(space, spline(t[order[:: len(shared)]]), order, shared)
+            return jnp.asarray(values, jnp.zeros(()).dtype)
         values = np.empty((len(points), self.unknowns))
-        times, which = np.unique(points[:, 0], return_inverse=True)
-        for i, t in enumerate(times):
-            chosen = which == i
-            values[chosen] = interpolate(
-                spline(t), points[chosen, 1:], self.lower, self.upper, periodic
-            )
+        times, which = np.unique(t, return_inverse=True)
+        for i, time in enumerate(times):
+            values[which == i] = space.interpolate(spline(time), places[which == i])
         return jnp.asarray(values, jnp.zeros(()).dtype)
+
+
+def _ring(lower, upper, shape) -> FourierSpace:
+    return FourierSpace(tuple("xyz"[: len(shape)]), lower, upper, tuple(shape))
 
 
 def interpolate(
@@ -128,10 +145,8 @@ def interpolate(
     upper: tuple[float, ...],
     periodic: tuple[bool, ...],
 ) -> np.ndarray:
-    """A function on a uniform grid, at points.
-
-    Trigonometric interpolation where all axes are periodic and the points are few,
-    cubic splines otherwise.
+    """A function on a uniform grid, at points: a Fourier series where all axes are
+    periodic, cubic splines otherwise.
 
     **Arguments:**
 
@@ -141,18 +156,12 @@ def interpolate(
 
     **Returns:** `(m, k)`.
     """
-    from scipy.ndimage import map_coordinates
-
-    shape = np.array(function.shape[1:])
-    low, high = np.array(lower), np.array(upper)
-    cells = np.where(periodic, shape, shape - 1)
-    index = (points - low) / (high - low) * cells
-    if all(periodic) and len(shape) == 1:
-        return _trigonometric(function, index[:, 0])
     if all(periodic):
-        rows = [map_coordinates(f, index.T, order=3, mode="grid-wrap") for f in function]
-        return np.stack(rows, axis=-1)
-    return _splines(function, index, periodic)
+        return _ring(lower, upper, function.shape[1:]).interpolate(function, points)
+    low, high = np.array(lower), np.array(upper)
+    shape = np.array(function.shape[1:])
+    cells = np.where(periodic, shape, shape - 1)
+    return _splines(function, (points - low) / (high - low) * cells, periodic)
 
 
 def _splines(function: np.ndarray, index: np.ndarray, periodic) -> np.ndarray:
@@ -164,16 +173,3 @@ def _splines(function: np.ndarray, index: np.ndarray, periodic) -> np.ndarray:
     values = np.moveaxis(wide, 0, -1)
     spline = RegularGridInterpolator(axes, values, method="cubic", bounds_error=False)
     return spline(index)
-
-
-def _trigonometric(function: np.ndarray, index: np.ndarray) -> np.ndarray:
-    n = function.shape[-1]
-    nodes = np.rint(index)
-    if np.all(np.abs(index - nodes) < 1e-9):  # points of the grid itself
-        return function[:, nodes.astype(int) % n].T
-    spectrum = np.fft.rfft(function) / n
-    k = np.arange(spectrum.shape[-1])
-    twice = np.where((k == 0) | (2 * k == n), 1.0, 2.0)
-    places, back = np.unique(np.mod(index, n), return_inverse=True)
-    waves = np.exp(2j * np.pi * np.outer(places, k) / n) * twice
-    return (waves @ spectrum.T).real[back]
