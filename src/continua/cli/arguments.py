@@ -23,7 +23,8 @@ class Solve:
     seed: int = 0
     """Of everything random."""
     budget: str | None = None
-    """Training time, such as 60s or 2min; by default the method's whole plan."""
+    """Training time without compiling, such as 60s or 2min; by default the method's whole
+    plan."""
     precision: Literal["float64", "float32"] | None = None
     """Of all numbers; by default what the method needs."""
     out: pathlib.Path | None = None
@@ -76,7 +77,8 @@ class Compare:
     seeds: int = 3
     """Runs of each learned method."""
     budget: str | None = None
-    """Training time of each learned method (equal time); the limit with --target."""
+    """Training time of each learned method, without compiling (equal time); the limit with
+    --target."""
     target: float | None = None
     """Train until this error is reached and record the time (time to reach error)."""
     precision: Literal["float64", "float32"] | None = None

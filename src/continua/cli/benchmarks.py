@@ -5,9 +5,11 @@ import dataclasses
 import importlib
 import json
 import pathlib
+import statistics
 import sys
 
 from continua.cli.terminal import console, emit
+from continua.compare.analysis import number_text
 from continua.compare.record import Record, machine, versions
 from continua.core.errors import InputError, suggest
 
@@ -75,20 +77,30 @@ def _record(row: dict) -> dict:
     return {**stamped.row(), **extra}
 
 
+_CASE = ("problem", "method", "setting", "precision")
+
+
 def _table(name: str, records: list[dict], out: pathlib.Path | None) -> None:
+    """A row for each number: its median over the seeds, and how far they spread."""
     from rich.table import Table
 
-    columns = [
-        c
-        for c in ("problem", "method", "setting", "seed", "metric", "value", "seconds_run")
-        if any(r[c] not in ("", 0.0) for r in records) or c == "seed"
-    ]
-    table = Table(title=name)
-    for column in columns:
-        table.add_column(column)
+    told = [c for c in _CASE if len({r[c] for r in records}) > 1 or c == "method"]
+    found: dict[tuple, list[float]] = {}
     for r in records:
-        cells = [r[c] for c in columns]
-        table.add_row(*(f"{c:.4g}" if isinstance(c, float) else str(c) for c in cells))
+        if not r["metric"].startswith(("parameter ", "deviation ")):
+            found.setdefault((*(r[c] for c in told), r["metric"]), []).append(float(r["value"]))
+    table = Table(title=name.replace("_", " "))
+    for column in (*told, "metric", "median", "spread", "seeds"):
+        table.add_column(column, overflow="fold")
+    before: tuple = ()
+    for key, values in found.items():
+        case = key[:-1]
+        cells = [""] * len(case) if case == before else list(case)
+        low, high = min(values), max(values)
+        spread = f"{number_text(low)} to {number_text(high)}" if len(values) > 1 else ""
+        median = number_text(statistics.median(values))
+        table.add_row(*cells, key[-1].replace("_", " "), median, spread, str(len(values)))
+        before = case
     screen = console()
     screen.print(table)
     if out is not None:
