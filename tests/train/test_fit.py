@@ -18,7 +18,7 @@ import pytest
 
 from continua.core.errors import InputError
 from continua.core.results import ResultCode
-from continua.train import Adam, Stage, Training, fit
+from continua.train import Adam, Cosine, Stage, Training, fit
 from tests.train.toy import STAGES, Toy, Validated
 
 KEY = jax.random.key(0)
@@ -141,9 +141,27 @@ def test_a_budget_ends_training():
 def test_a_resumed_run_counts_the_seconds_before(tmp_path):
     training = Training((Stage(steps=10_000_000),))
     first = fit(Toy(training), None, key=KEY, budget=1.0, run_dir=tmp_path)
-    second = fit(Toy(training), None, key=KEY, budget=1.5, run_dir=tmp_path, resume=True)
-    assert second.steps > first.steps
-    assert second.seconds >= 1.5
+    again = fit(Toy(training), None, key=KEY, budget=1.0, run_dir=tmp_path, resume=True)
+    assert again.steps == first.steps
+    assert again.seconds >= first.seconds
+    assert again.result.code is ResultCode.budget_spent
+
+
+def test_a_budget_hurries_a_stage_to_the_end_of_its_schedule():
+    stages = (Stage(Adam(1e-3), 50), Stage(Adam(1e-3, Cosine(0.01)), 10_000_000))
+    fitted = fit(Toy(Training(stages)), None, key=KEY, budget=2.0)
+    rates = [row["learning_rate"] for row in fitted.history]
+    assert 0.01 <= rates[-1] / 1e-3 < 0.02  # 10^7 steps at their own pace: still 1
+    assert fitted.steps < 1_000_000
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_a_budget_that_is_long_enough_changes_nothing():
+    training = Training((Stage(Adam(1e-3, Cosine(0.01)), 120),))
+    free, budgeted = (fit(Toy(training), None, key=KEY, budget=b) for b in (None, 600.0))
+    assert budgeted.result.code is ResultCode.success
+    for a, b in zip(arrays(free), arrays(budgeted), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_training_stops_early_and_keeps_the_best_model():

@@ -164,11 +164,12 @@ def _rung(case: Case, method, folder, setting: str) -> list[Record]:
 
 
 def _target_records(case: Case, folder: pathlib.Path) -> list[Record]:
-    """Budgets doubled until the error is reached; training goes on where it stood."""
+    """Budgets doubled until one reaches the error; each is a training of its own, since
+    schedules depend on where they end."""
     metric, fields = main_metric(case.problem), fields_of(case)
     limit, budget, target = case.budget or 300.0, 4.0, case.target or 0.0
     while True:
-        solution = _solve(case, case.method, folder, budget=min(budget, limit), resume=True)
+        solution = _solve(case, case.method, folder, budget=min(budget, limit))
         error = score(solution, case.problem, case.reference).get(metric, float("inf"))
         reached = error <= target
         if reached or budget >= limit or solution.result.code != "budget_spent":

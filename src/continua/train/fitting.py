@@ -1,6 +1,7 @@
 """Training of any method: batches, steps, held-out data, checkpoints, a model."""
 
 import dataclasses
+import math
 import pathlib
 import time
 from collections.abc import Callable, Mapping
@@ -71,7 +72,8 @@ def fit(
     - `problem`: handed to `init` and `batches`.
     - `key`: for initial parameters, batches and losses.
     - `budget`: seconds of training (without compiling) after which it ends, `None` for
-      no limit.
+      no limit. A stage that would not be done by then goes through its plan faster, so
+      that learning rates and curricula still come to their end.
     - `run_dir`: where `metrics.jsonl` and `checkpoints/` go, `None` for nowhere.
     - `on_progress`: called with steps done, all steps, and the loss.
     - `resume`: go on from the newest checkpoint in `run_dir`, where there is one.
@@ -123,6 +125,10 @@ class _Run:
         self.best, self.best_value, self.worse = self.good, float("inf"), 0
         self.saved = time.perf_counter()
         self.rate = 10.0  # steps a second, as measured; decides the steps of a dispatch
+        self.position = 0.0  # in the plan of the stage: `local`, unless the budget hurries
+        self.pace = 1.0  # steps of the plan that a step goes ahead
+        self.hurried = False
+        self.measured = (0, 0.0)  # steps and seconds of the stage in this call
 
     def programs(self) -> tuple[Callable, Callable, Callable]:
         """Compiled calls of the sampler and of what the method may have."""
@@ -149,6 +155,9 @@ class _Run:
         while self.stage < len(self.training.stages) and self.train_stage():
             self.stage += 1
             self.local, self.state, self.batch, self.worse = 0, None, None, 0
+            self.position, self.measured = 0.0, (0, 0.0)
+        if self.hurried and self.result.code == ResultCode.success:
+            self.result = self.spent()
         self.save(force=True)
 
     def train_stage(self) -> bool:
@@ -161,13 +170,12 @@ class _Run:
         if self.state is None:
             state = stage.optimiser.init(self.split.params)
             self.state = jax.tree.map(lambda x: jnp.array(x, copy=True), state)
-        while self.local < stage.steps:
+        while self.position < stage.steps:
             if self.budget is not None and self.seconds >= self.budget:
-                self.result = Result(
-                    ResultCode.budget_spent,
-                    f"{self.budget:g} s were spent after step {self.done}",
-                )
+                self.result = self.spent()
                 return False
+            self.pace = self.pace_for(stage)
+            self.hurried = self.hurried or self.pace > 1
             self.renew_batch(stage)
             if not self.dispatch(program, stage, self.steps_ahead(stage)):
                 return False
@@ -176,9 +184,32 @@ class _Run:
             self.save()
         return True
 
+    def spent(self) -> Result:
+        """How training ends where the budget was too short for the plan."""
+        plan = self.training.steps
+        return Result(
+            ResultCode.budget_spent,
+            f"{self.done} steps were done in {self.seconds:.3g} s, the plan has {plan}",
+        )
+
+    def pace_for(self, stage) -> float:
+        """How many steps of the plan each step goes ahead, for the stage to end in time."""
+        steps, seconds = self.measured
+        if self.budget is None or not steps:
+            return 1.0
+        possible = (self.budget - self.seconds) * steps / max(seconds, 1e-9)
+        return max(1.0, (stage.steps - self.position) / max(possible, 1.0))
+
+    @property
+    def planned(self) -> int:
+        """Where the run stands in the plan of all stages, in steps."""
+        before = sum(s.steps for s in self.training.stages[: self.stage])
+        return before + int(self.position)
+
     def steps_ahead(self, stage) -> int:
         """How many steps the next dispatch does."""
-        ends = [stage.steps, self.local + self.training.chunk]
+        left = math.ceil((stage.steps - self.position) / self.pace)
+        ends = [self.local + left, self.local + self.training.chunk]
         if stage.refresh > 1:
             ends.append((self.local // stage.refresh + 1) * stage.refresh)
         every = self.training.validate_every
@@ -207,7 +238,7 @@ class _Run:
             self.split.params,
             self.split.fixed,
             self.source,
-            jnp.asarray(self.done),
+            jnp.asarray(self.planned),
             key,
         )
 
@@ -217,7 +248,7 @@ class _Run:
 
     def dispatch(self, program, stage, count: int) -> bool:
         """Some steps in one call; `False` where the loss ceased to be finite."""
-        previous = jax.tree.map(jnp.copy, self.split.params)
+        previous, before = jax.tree.map(jnp.copy, self.split.params), self.seconds
         with stopwatch() as clock:
             params, self.state, rows, parts = program(
                 self.split.params,
@@ -226,7 +257,8 @@ class _Run:
                 self.batch,
                 self.source if stage.refresh == 1 else None,
                 self.key,
-                jnp.asarray([self.done, self.local]),
+                jnp.asarray([self.planned, int(self.position)]),
+                jnp.asarray(self.pace),
                 jnp.asarray(count),
             )
             rows = jax.tree.map(lambda x: np.asarray(x)[:count], rows)
@@ -237,6 +269,9 @@ class _Run:
         if finite[0]:
             self.good = previous
         self.local, self.done = self.local + count, self.done + count
+        self.position = min(self.position + count * self.pace, float(stage.steps))
+        steps, seconds = self.measured
+        self.measured = (steps + count, seconds + self.seconds - before)
         if not finite.all():
             step = self.done - count + int(np.argmin(finite))
             self.result = Result(
@@ -259,7 +294,7 @@ class _Run:
             evaluations=self.evaluations,
         )
         if self.on_progress is not None:
-            self.on_progress(self.done, self.training.steps, loss)
+            self.on_progress(self.planned, self.training.steps, loss)
         return True
 
     def validate(self, stage) -> bool:
@@ -316,6 +351,8 @@ class _Run:
             "fingerprint": self.fingerprint(),
             "stage": self.stage,
             "local": self.local,
+            "position": self.position,
+            "hurried": self.hurried,
             "evaluations": self.evaluations,
             "best_value": self.best_value,
             "worse": self.worse,
@@ -350,6 +387,7 @@ class _Run:
                 fix="resume with the settings of the run, or start in a new folder",
             )
         self.done, self.stage, self.local = done, tree["stage"], tree["local"]
+        self.position, self.hurried = tree["position"], tree["hurried"]
         self.evaluations, self.worse = tree["evaluations"], tree["worse"]
         self.best_value, self.before = tree["best_value"], tree["seconds"]
         leaves = tree["leaves"]

@@ -38,7 +38,7 @@ def split_model(model: Any) -> Split:
 def compile_stage(
     method: Any, stage: Stage, sampler: Any, static: Any, chunk: int, share: Callable
 ) -> Callable:
-    """A jitted `run(params, state, fixed, batch, source, key, begin, count)`.
+    """A jitted `run(params, state, fixed, batch, source, key, begin, pace, count)`.
 
     **Arguments:**
 
@@ -48,14 +48,15 @@ def compile_stage(
     - `chunk`: most steps of one call; fewer need no new compilation.
     - `share`: puts a batch onto the devices.
 
-    `begin` holds the step over all stages and in this one, `count` the steps to do;
-    `batch` is used where the stage keeps batches, `source` (the arrays of the
-    sampler) where it draws one at each step. `run` returns parameters, state, rows of
-    numbers `(chunk,)`, and the parts of the loss at the end.
+    `begin` holds the step of the plan over all stages and in this one, `pace` how many
+    of them each step goes ahead, `count` the steps to do; `batch` is used where the
+    stage keeps batches, `source` (the arrays of the sampler) where it draws one at each
+    step. `run` returns parameters, state, rows of numbers `(chunk,)`, and the parts of
+    the loss at the end.
     """
     optimiser, fresh = stage.optimiser, stage.refresh == 1
 
-    def run(params, state, fixed, batch, source, key, begin, count):
+    def run(params, state, fixed, batch, source, key, begin, pace, count):
         batch_key, loss_key = jax.random.split(key)
 
         def batch_at(step, params):
@@ -69,16 +70,20 @@ def compile_stage(
             model = eqx.combine(params, fixed, static)
             return method.loss(model, batch, key=jax.random.fold_in(loss_key, step))
 
+        def steps_of(i):
+            return jnp.floor(jnp.asarray(i, pace.dtype) * pace).astype(begin.dtype)
+
         def body(i, carry):
             params, state, rows = carry
-            step = begin[0] + i
+            ahead = steps_of(i)
+            step = begin[0] + ahead
             data = batch_at(step, params)
             state = optimiser.renew(state) if fresh else state
             params, state, row = optimiser.step(
                 lambda p: full(p, data, step)[0],
                 params,
                 state,
-                step=begin[1] + i,
+                step=begin[1] + ahead,
                 total=stage.steps,
             )
             rows = jax.tree.map(lambda a, x: a.at[i].set(x.astype(a.dtype)), rows, row)
@@ -89,7 +94,7 @@ def compile_stage(
         rows = Row(buffer, buffer, buffer, jnp.zeros(chunk, int))
         carry = (params, state, rows)
         params, state, rows = jax.lax.fori_loop(0, count, body, carry)
-        last = begin[0] + count - 1
+        last = begin[0] + steps_of(count - 1)
         _, parts = full(params, batch_at(last, params), last)
         return params, state, rows, parts
 

@@ -59,7 +59,7 @@ class FNO(AbstractLearnedMethod):
     coordinates: bool | None = None
     padding: float = 0.125
     training: Training = Training(
-        (Stage(Adam(2e-3, Cosine(1e-3), clip=1.0), steps=6000),), validate_every=0
+        (Stage(Adam(2e-3, Cosine(1e-3), clip=1.0), steps=15_000),), validate_every=0
     )
 
     kind: ClassVar[str] = "learned"
