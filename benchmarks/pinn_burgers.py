@@ -15,8 +15,8 @@ from continua.train import Adam, Cosine, SSBroyden, Stage, Training
 def methods(quick: bool) -> dict[str, PINN]:
     """The network with and without quasi-Newton steps."""
     adam = Stage(Adam(5e-3, Cosine(0.1)), steps=100 if quick else 500, refresh=100)
-    newton = Stage(SSBroyden(), steps=200 if quick else 100_000, refresh=1000)
-    first_order = Stage(Adam(5e-3, Cosine(1e-3)), steps=300 if quick else 40_000)
+    newton = Stage(SSBroyden(), steps=200 if quick else 40_000, refresh=1000)
+    first_order = Stage(Adam(5e-3, Cosine(1e-3)), steps=300 if quick else 80_000)
     points = 500 if quick else 4000
     return {
         "PINN": PINN(

@@ -128,6 +128,7 @@ class _Run:
         self.position = 0.0  # in the plan of the stage: `local`, unless the budget hurries
         self.pace = 1.0  # steps of the plan that a step goes ahead
         self.hurried = False
+        self.block = -1  # how many times the batch of the stage was renewed
         self.measured = (0, 0.0)  # steps and seconds of the stage in this call
 
     def programs(self) -> tuple[Callable, Callable, Callable]:
@@ -155,7 +156,7 @@ class _Run:
         while self.stage < len(self.training.stages) and self.train_stage():
             self.stage += 1
             self.local, self.state, self.batch, self.worse = 0, None, None, 0
-            self.position, self.measured = 0.0, (0, 0.0)
+            self.position, self.block, self.measured = 0.0, -1, (0, 0.0)
         if self.hurried and self.result.code == ResultCode.success:
             self.result = self.spent()
         self.save(force=True)
@@ -211,7 +212,8 @@ class _Run:
         left = math.ceil((stage.steps - self.position) / self.pace)
         ends = [self.local + left, self.local + self.training.chunk]
         if stage.refresh > 1:
-            ends.append((self.local // stage.refresh + 1) * stage.refresh)
+            left = (int(self.position) // stage.refresh + 1) * stage.refresh - self.position
+            ends.append(self.local + math.ceil(left / self.pace))
         every = self.training.validate_every
         if every and hasattr(self.method, "validation"):
             ends.append((self.local // every + 1) * every)
@@ -223,9 +225,10 @@ class _Run:
         """Draw the batch that the next steps keep, where it is time."""
         if stage.refresh == 1:
             return
-        old = self.local % stage.refresh if stage.refresh else self.local
-        if old and self.batch is not None:
+        block = int(self.position) // stage.refresh if stage.refresh else 0
+        if block == self.block:
             return
+        self.block = block
         self.batch = self.share(self.draw())
         if hasattr(self.method, "adapt"):
             adapted = self.adapt(self.split, self.batch)
@@ -353,6 +356,7 @@ class _Run:
             "local": self.local,
             "position": self.position,
             "hurried": self.hurried,
+            "block": self.block,
             "evaluations": self.evaluations,
             "best_value": self.best_value,
             "worse": self.worse,
@@ -387,7 +391,8 @@ class _Run:
                 fix="resume with the settings of the run, or start in a new folder",
             )
         self.done, self.stage, self.local = done, tree["stage"], tree["local"]
-        self.position, self.hurried = tree["position"], tree["hurried"]
+        self.position, self.block = tree["position"], tree["block"]
+        self.hurried = tree["hurried"]
         self.evaluations, self.worse = tree["evaluations"], tree["worse"]
         self.best_value, self.before = tree["best_value"], tree["seconds"]
         leaves = tree["leaves"]
