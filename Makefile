@@ -11,8 +11,8 @@ DEMO := runs/demo
 .PHONY: demo test lint types check docs lock setup clean
 
 demo: $(STAMP)  ## the main job on real input, ending in one page
-	$(BIN)/continua compare examples/burgers.toml --methods PINN,FNO --budget 8s --out $(DEMO)/burgers
-	$(BIN)/continua compare examples/lynx_hare.toml --methods NeuralODE,SINDy --budget 8s --out $(DEMO)/lynx_hare
+	$(BIN)/continua compare examples/burgers.toml --methods PINN,FNO --budget 7s --out $(DEMO)/burgers
+	$(BIN)/continua compare examples/lynx_hare.toml --methods NeuralODE,SINDy --budget 7s --out $(DEMO)/lynx_hare
 	$(BIN)/continua report $(DEMO)/burgers $(DEMO)/lynx_hare --out $(DEMO)/report.html
 
 test: lint types check docs  ## everything that must hold

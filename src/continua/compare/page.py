@@ -18,7 +18,7 @@ table { border-collapse: collapse; margin: 1rem 0; font-size: 13px; display: blo
 caption { text-align: left; color: #555; padding-bottom: .3rem; }
 th, td { border-bottom: 1px solid #ddd; padding: .3rem .6rem; text-align: left;
   vertical-align: top; }
-th { cursor: pointer; background: #f7f7f7; white-space: nowrap; }
+th { cursor: pointer; background: #f7f7f7; vertical-align: bottom; }
 th[aria-sort=ascending]::after { content: " \\2191"; }
 th[aria-sort=descending]::after { content: " \\2193"; }
 figure { margin: 1.2rem 0; } img { max-width: 100%; }

@@ -56,6 +56,8 @@ def _curves(dataset, reference, names, axis, held_out):
             label = str(reference.attrs.get("method", "reference"))
             there = reference[axis].values
             panel.plot(there, reference[name].values, color="black", label=label, **style)
+            if np.all(there == np.rint(there)):  # years, say
+                panel.xaxis.get_major_locator().set_params(integer=True)
             finite = reference[name].values[np.isfinite(reference[name].values)]
             if finite.size:  # a band or a runaway forecast must not hide the data
                 low, high = finite.min(), finite.max()

@@ -57,8 +57,27 @@ class AbstractReference(AbstractValue, abc.ABC):
         return values[0, ...] if len(values) == 1 else values
 
 
+class _AbstractExact(AbstractReference):
+    """An exact solution with parameters, whose accuracy is stated."""
+
+    parameters: Mapping[str, float]
+    accuracy: float
+    source: str
+
+    def adapted(self, problem: Any) -> AbstractReference:
+        return _with_parameters(self, problem)
+
+    @property
+    def error(self) -> float:
+        return self.accuracy
+
+    @property
+    def evidence(self) -> str:
+        return self.source
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
-class FormulaReference(AbstractReference):
+class FormulaReference(_AbstractExact):
     """An exact solution in closed form.
 
     **Arguments:**
@@ -88,17 +107,6 @@ class FormulaReference(AbstractReference):
         accuracy = as_number(self.accuracy, "reference.accuracy")
         object.__setattr__(self, "accuracy", accuracy)
 
-    def adapted(self, problem: Any) -> AbstractReference:
-        return _with_parameters(self, problem)
-
-    @property
-    def error(self) -> float:
-        return self.accuracy
-
-    @property
-    def evidence(self) -> str:
-        return self.source
-
     def values(self, *coordinates: Any) -> np.ndarray:
         arrays = points_of(self.coordinates, coordinates)
         names, numbers = tuple(self.parameters), tuple(self.parameters.values())
@@ -111,7 +119,7 @@ class FormulaReference(AbstractReference):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class AnalyticReference(AbstractReference):
+class AnalyticReference(_AbstractExact):
     """An exact solution that takes a program, such as a quadrature.
 
     **Arguments:**
@@ -139,17 +147,6 @@ class AnalyticReference(AbstractReference):
                 where="reference.exact",
                 fix=suggest(str(self.name), EXACT),
             )
-
-    def adapted(self, problem: Any) -> AbstractReference:
-        return _with_parameters(self, problem)
-
-    @property
-    def error(self) -> float:
-        return self.accuracy
-
-    @property
-    def evidence(self) -> str:
-        return self.source
 
     def values(self, *coordinates: Any) -> np.ndarray:
         arrays = points_of(self.coordinates, coordinates)

@@ -47,6 +47,8 @@ class Spectral(AbstractDirectMethod):
     - `dt`: the step, shortened a little where it does not meet the evaluation times;
       `None` chooses.
     - `tolerance`: relative L2 change, 1e-9 (rounding sets the limit in float32).
+    - `frames`: kept states in each interval of the evaluation times, for values in
+      between; `None` chooses (1, 2, 4 or 8).
 
     **Reference:** kassam2005fourth
     """
@@ -54,6 +56,7 @@ class Spectral(AbstractDirectMethod):
     num_points: int | None = None
     dt: float | None = None
     tolerance: float = 1e-9
+    frames: int | None = None
 
     kind: ClassVar[str] = "classical"
     reference: ClassVar[str] = "kassam2005fourth"
@@ -73,12 +76,12 @@ class Spectral(AbstractDirectMethod):
 
     def ladder(self, problem) -> tuple["Spectral", ...]:
         """Nodes from 32 on (16 in two dimensions) and steps of an evaluation interval, both
-        doubled from rung to rung."""
+        doubled from rung to rung; no frames but those of the evaluation times."""
         axes = len(problem.equation.space)
         times = problem.evaluation_grid()[problem.equation.time]
         return tuple(
             dataclasses.replace(
-                self, num_points=_START[axes] * 2**k, dt=float(times[1] - times[0]) / 2**k
+                self, num_points=_START[axes] * 2**k, dt=float(times[1] - times[0]) / 2**k, frames=1
             )
             for k in range(7 if axes == 1 else 5)
         )
@@ -87,7 +90,8 @@ class Spectral(AbstractDirectMethod):
         with stopwatch() as clock:
             trial = _Trial(problem)
             nodes, steps, change = self._resolution(trial)
-            factor = trial.frames_factor(nodes, steps, self.tolerance)
+            factor = self.frames or trial.frames_factor(nodes, steps, self.tolerance)
+            steps = factor * math.ceil(steps / factor)
         space = trial.space(nodes)
         program = _program(problem, space, factor)
         inputs = {**trial.inputs(space), "steps": jnp.asarray(steps // factor, jnp.int32)}
