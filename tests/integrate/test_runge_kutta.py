@@ -10,7 +10,7 @@ from scipy.integrate import solve_ivp
 
 from continua.core.errors import InputError
 from continua.core.precision import precision
-from continua.integrate import RK4, Bosh3, Diffrax, Dopri5, Euler, Heun, Tsit5, solve
+from continua.integrate import RK4, Bosh3, Diffrax, Direct, Dopri5, Euler, Heun, Tsit5, solve
 
 METHODS = [Euler(), Heun(), RK4(), Bosh3(), Dopri5(), Tsit5()]
 ADAPTIVE = [m for m in METHODS if m.tableau.error is not None]
@@ -168,7 +168,8 @@ def decay(method, **options):
 def test_gradients_agree_with_finite_differences():
     step = 1e-4
     for final, modes in (
-        (decay(Tsit5()), (jax.jacfwd,)),
+        (decay(Tsit5()), (jax.grad,)),
+        (decay(Tsit5(), gradient=Direct()), (jax.jacfwd,)),
         (decay(RK4(), dt0=0.05), (jax.jacfwd, jax.grad)),
         (decay(Tsit5(), dt0=0.05), (jax.jacfwd, jax.grad)),
     ):

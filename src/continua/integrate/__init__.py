@@ -1,6 +1,7 @@
 """Integrators: how time is stepped, one engine for all explicit methods."""
 
 from continua.integrate.exponential import etdrk4
+from continua.integrate.gradients import Direct, Replay
 from continua.integrate.methods import RK4, Bosh3, Dopri5, Euler, Heun, Tsit5
 from continua.integrate.solve import solve
 from continua.integrate.stiff import Diffrax
@@ -10,9 +11,11 @@ __all__ = [
     "RK4",
     "Bosh3",
     "Diffrax",
+    "Direct",
     "Dopri5",
     "Euler",
     "Heun",
+    "Replay",
     "Trajectory",
     "Tsit5",
     "etdrk4",

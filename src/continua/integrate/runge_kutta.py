@@ -15,25 +15,22 @@ import jax
 import jax.numpy as jnp
 
 from continua.integrate.tableaus import Tableau
-from continua.integrate.trajectory import NON_FINITE, STEP_LIMIT, all_finite
+from continua.integrate.trajectory import NON_FINITE, all_finite
 
 _SAFETY, _SHRINK, _GROW = 0.9, 0.2, 10.0
 _SMALLEST = 1e-4  # an error below this says no more about the next step
 
 
 class State(NamedTuple):
-    """Where an integration is: time, state and slope, the next step and the counts;
-    `suspect` holds what each component added to the error of the last step tried."""
+    """Where an integration with fixed steps is: time, state, slope, the last step and what
+    it computed (`suspect`), the steps done, and a code."""
 
     t: Any
     y: Any
     slope: Any
-    dt: Any
-    error_before: Any
     dt_last: Any
     suspect: Any
     steps: Any
-    rejected: Any
     code: Any
 
 
@@ -82,7 +79,29 @@ def error_norm(error, y, new, rtol, atol):
     """An error estimate in units of the tolerances: its size, and that of each entry."""
     scale = atol + rtol * jnp.maximum(jnp.abs(y), jnp.abs(new))
     entries = jnp.abs(error) / scale
-    return jnp.sqrt(jnp.mean(jnp.square(entries))), entries
+    return jnp.sqrt(jnp.mean(jnp.square(entries), axis=0)), entries
+
+
+def next_step(q: float, size, before, dt, planned, accept) -> tuple[Any, Any]:
+    """How long the next step is, and the error that the controller remembers.
+
+    **Arguments:**
+
+    - `q`: the order of the error estimate.
+    - `size`, `before`: the error of this step and of the accepted one before it, in
+      units of the tolerances.
+    - `dt`, `planned`: the length of this step, and what it would have been had it not
+      been cut to meet a save.
+    - `accept`: whether it is accepted.
+    """
+    size = jnp.maximum(size, _SMALLEST)
+    factor = _SAFETY * size ** (-0.7 / q) * before ** (0.4 / q)
+    factor = jnp.where(accept, factor, _SAFETY * size ** (-1.0 / q))
+    following = dt * jnp.clip(factor, _SHRINK, jnp.where(accept, _GROW, 1.0))
+    # A step that was cut to meet a save says nothing against the one it had.
+    cut = accept & (dt < 0.9 * planned)
+    following = jnp.where(cut, jnp.maximum(following, planned), following)
+    return following, jnp.where(accept & ~cut, size, before)
 
 
 def first_step(tableau: Tableau, field, t, y, slope, span, rtol, atol):
@@ -94,7 +113,7 @@ def first_step(tableau: Tableau, field, t, y, slope, span, rtol, atol):
     scale = atol + rtol * jnp.abs(y)
 
     def norm(x):
-        return jnp.sqrt(jnp.mean(jnp.square(jnp.abs(x) / scale)))
+        return jnp.sqrt(jnp.mean(jnp.square(jnp.abs(x) / scale), axis=0))
 
     d0, d1 = norm(y), norm(slope)
     small = (d0 < 1e-5) | (d1 < 1e-5)
@@ -107,53 +126,6 @@ def first_step(tableau: Tableau, field, t, y, slope, span, rtol, atol):
     found = (0.01 / largest) ** (1.0 / (tableau.embedded_order + 1))
     found = jnp.minimum(jnp.minimum(100.0 * guess, found), span)
     return jnp.where(jnp.isfinite(found), found, guess)
-
-
-def advance_adaptive(tableau, field, state: State, target, rtol, atol, max_steps) -> State:
-    """Step with error control until `target`, which the last step meets exactly."""
-    q = tableau.embedded_order + 1.0
-    eps = jnp.finfo(state.t.dtype).eps
-
-    def going(s: State):
-        return (s.t < target) & (s.code == 0)
-
-    def body(s: State) -> State:
-        left = target - s.t
-        last = s.dt * (1.0 + 1e-3) >= left
-        dt = jnp.where(last, left, s.dt)
-        new, slope, error = step(tableau, field, s.t, s.y, s.slope, dt)
-        frozen = jax.lax.stop_gradient((error, s.y, new))
-        size, entries = error_norm(*frozen, rtol, atol)
-        finite = jnp.isfinite(size) & all_finite(jax.lax.stop_gradient(slope))
-        accept = finite & (size <= 1.0)
-        size = jnp.where(finite, jnp.maximum(size, _SMALLEST), 1e6)
-        factor = _SAFETY * size ** (-0.7 / q) * s.error_before ** (0.4 / q)
-        factor = jnp.where(accept, factor, _SAFETY * size ** (-1.0 / q))
-        ceiling = jnp.where(accept, _GROW, 1.0)
-        following = dt * jnp.clip(factor, _SHRINK, ceiling)
-        # A step that was cut to meet the target says nothing against the one it had.
-        cut = accept & (dt < 0.9 * s.dt)
-        following = jnp.where(cut, jnp.maximum(following, s.dt), following)
-        steps = s.steps + accept.astype(s.steps.dtype)
-        rejected = s.rejected + (~accept).astype(s.steps.dtype)
-        lost = ~accept & (following <= 4 * eps * jnp.maximum(jnp.abs(s.t), 1e-3 * jnp.abs(target)))
-        code = jnp.where(lost, NON_FINITE, s.code)
-        spent = (steps + rejected >= max_steps) & ~(accept & last)
-        code = jnp.where((code == 0) & spent, STEP_LIMIT, code)
-        return State(
-            jnp.where(accept, jnp.where(last, target, s.t + dt), s.t),
-            jnp.where(accept, new, s.y),
-            jnp.where(accept, slope, s.slope),
-            following,
-            jnp.where(accept & ~cut, size, s.error_before),
-            dt,
-            entries,
-            steps,
-            rejected,
-            code,
-        )
-
-    return jax.lax.while_loop(going, body, state)
 
 
 def advance_fixed(tableau, field, state: State, target, count: Any) -> State:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,9 +12,13 @@ from jax.flatten_util import ravel_pytree
 
 from continua.core.errors import InputError
 from continua.integrate import runge_kutta
+from continua.integrate.gradients import Direct, Replay, solver
+from continua.integrate.lanes import Times
 from continua.integrate.methods import AbstractExplicitRungeKutta
 from continua.integrate.stiff import Diffrax
-from continua.integrate.trajectory import Trajectory, hide_unreached, worst_component
+from continua.integrate.trajectory import Found, Trajectory, hide_unreached, worst_component
+
+_REPLAY = Replay()
 
 
 def solve(
@@ -29,12 +34,15 @@ def solve(
     atol: Any = 1e-9,
     dt0: float | None = None,
     max_steps: int = 100_000,
+    gradient: Replay | Direct = _REPLAY,
+    ensemble: bool = False,
 ) -> Trajectory:
     """Integrate `dy/dt = field(t, y, args)`.
 
     Steps are adaptive where the method estimates its error and `dt0` is `None`. Fixed
-    steps can be differentiated in both modes, adaptive ones in forward mode (the
-    accepted steps are held fixed).
+    steps can be differentiated in both modes, adaptive ones as `gradient` says, their
+    accepted steps held fixed. Each trajectory of an `ensemble`, and of a `vmap`, has
+    steps of its own.
 
     **Arguments:**
 
@@ -49,18 +57,29 @@ def solve(
     - `dt0`: length of fixed steps, made a little shorter where they would not meet
       the saved times; `None` for adaptive ones.
     - `max_steps`: adaptive steps at the most.
+    - `gradient`: of adaptive steps: `Replay()` for reverse mode, `Direct()` for forward
+      mode.
+    - `ensemble`: whether the arrays of `y0` have a leading axis of trajectories, which
+      share times, tolerances and `args`. What comes back has this axis too. Gradients
+      are much cheaper than through `vmap`, which makes those in `args` one by one.
 
     **Returns:** a `Trajectory`; a failure is a code in it, not an error.
 
     **Raises:** `InputError` for a method without error estimate and without `dt0`.
     """
-    if not isinstance(method, (AbstractExplicitRungeKutta, Diffrax)):
-        raise InputError(
-            f"got {type(method).__name__}, expected an integrator",
-            where="integrate.solve.method",
-            fix="give a value such as Tsit5()",
-        )
-    flat, unravel = ravel_pytree(y0)
+    _check(method, dt0)
+    adaptive = dt0 is None and isinstance(method, AbstractExplicitRungeKutta)
+    if ensemble and not adaptive:
+
+        def one(y):
+            return solve(
+                field, method, t0=t0, t1=t1, y0=y, args=args, saveat=saveat, rtol=rtol,
+                atol=atol, dt0=dt0, max_steps=max_steps,
+            )  # fmt: skip
+
+        return jax.vmap(one)(y0)
+    like = jax.tree.map(lambda x: jnp.asarray(x)[0], y0) if ensemble else y0
+    flat, unravel = ravel_pytree(like)
     real = jnp.zeros((), flat.dtype).real.dtype
     counts, at_start = _counts(t0, t1 if saveat is None else saveat, dt0)
     t0, t1 = (jnp.asarray(t, real) for t in (t0, t1))
@@ -74,32 +93,47 @@ def solve(
 
     rtol, atol = (jnp.asarray(x, real) for x in (rtol, atol))
     start, ends = sign * t0, sign * saveat
-    if isinstance(method, Diffrax):
+    if dt0 is None and isinstance(method, AbstractExplicitRungeKutta):
+        if ensemble:
+            flat = jax.vmap(lambda y: ravel_pytree(y)[0], out_axes=-1)(y0)
+        times = Times(start, flat, ends, rtol, atol)
+        found = _adaptive(method.tableau, forward, times, max_steps, gradient, ensemble)
+    elif isinstance(method, Diffrax):
         found = method.run(forward, start, ends, flat, rtol, atol, dt0, max_steps)
-    elif dt0 is None and method.tableau.error is None:
+    else:
+        found = _fixed(method.tableau, forward, start, ends, flat, counts, at_start)
+
+    def outer(found: Found) -> Trajectory:
+        back = jax.vmap(unravel)
+        return Trajectory(
+            saveat,
+            back(found.ys),
+            back(sign.astype(flat.dtype) * found.slopes),
+            found.steps,
+            found.rejected,
+            found.evaluations,
+            found.code,
+            sign * found.t_end,
+            found.component,
+            sign * found.dt_last,
+        )
+
+    return jax.vmap(outer, in_axes=-1)(found) if ensemble else outer(found)
+
+
+def _check(method, dt0) -> None:
+    if not isinstance(method, (AbstractExplicitRungeKutta, Diffrax)):
+        raise InputError(
+            f"got {type(method).__name__}, expected an integrator",
+            where="integrate.solve.method",
+            fix="give a value such as Tsit5()",
+        )
+    if dt0 is None and not isinstance(method, Diffrax) and method.tableau.error is None:
         raise InputError(
             f"{method.name} has no error estimate",
             where="integrate.solve.dt0",
             fix="give the length of its steps, or take Tsit5()",
         )
-    elif dt0 is None:
-        found = _adaptive(method.tableau, forward, start, ends, flat, rtol, atol, max_steps)
-    else:
-        found = _fixed(method.tableau, forward, start, ends, flat, counts, at_start)
-    state, ys, slopes, component, evaluations = found
-    back = jax.vmap(unravel)
-    return Trajectory(
-        saveat,
-        back(ys),
-        back(sign.astype(flat.dtype) * slopes),
-        state.steps,
-        state.rejected,
-        evaluations,
-        state.code,
-        sign * state.t,
-        component,
-        sign * state.dt_last,
-    )
 
 
 def _counts(t0, ends, dt0) -> tuple[Any, bool]:
@@ -117,30 +151,29 @@ def _counts(t0, ends, dt0) -> tuple[Any, bool]:
     return int(max(np.ceil(np.max(gaps) / dt0 - 1e-6), 1)), bool(gaps[0] == 0)
 
 
-def _begin(field, t0, y0, dt) -> runge_kutta.State:
+def _adaptive(tableau, forward, times: Times, max_steps, gradient, ensemble: bool) -> Found:
+    one = times.y0[..., 0] if ensemble else times.y0
+    # All that the field closes over becomes an argument, so that it has its gradient.
+    closed = eqx.filter_closure_convert(forward, times.t0, one)
+    arrays, rest = eqx.partition(closed, eqx.is_array)
+    args, tree = jax.tree.flatten(arrays)
+
+    def field(t, y, args):
+        return eqx.combine(jax.tree.unflatten(tree, args), rest)(t, y)
+
+    if ensemble:
+        m = times.y0.shape[-1]
+        wide = (jnp.broadcast_to(x[..., None], (*x.shape, m)) for x in times._replace(y0=one))
+        times = Times(*wide)._replace(y0=times.y0)
+    return solver(tableau, field, max_steps, gradient, ensemble)(times, tuple(args))
+
+
+def _fixed(tableau, field, t0, ends, y0, counts, at_start: bool) -> Found:
+    slope = field(t0, y0)
     zero = jnp.zeros((), jnp.int32)
-    dt = jnp.asarray(dt, t0.dtype)
-    one = jnp.ones((), t0.dtype)
-    nobody = jnp.zeros_like(jnp.abs(y0))
-    return runge_kutta.State(t0, y0, field(t0, y0), dt, one, dt, nobody, zero, zero, zero)
-
-
-def _adaptive(tableau, field, t0, ends, y0, rtol, atol, max_steps):
-    state = _begin(field, t0, y0, 0.0)
-    span = jnp.maximum(ends[-1] - t0, jnp.finfo(t0.dtype).tiny)
-    dt = runge_kutta.first_step(tableau, field, t0, y0, state.slope, span, rtol, atol)
-    state = state._replace(dt=dt, dt_last=dt)
-
-    def advance(state, end):
-        state = runge_kutta.advance_adaptive(tableau, field, state, end, rtol, atol, max_steps)
-        return state, (state.y, state.slope, state.code == 0)
-
-    return _finish(tableau, 2, *jax.lax.scan(advance, state, ends))
-
-
-def _fixed(tableau, field, t0, ends, y0, counts, at_start: bool):
-    state = _begin(field, t0, y0, 0.0)
-    first = (y0[None], state.slope[None], jnp.ones((1,), bool))
+    dt = jnp.zeros((), t0.dtype)
+    state = runge_kutta.State(t0, y0, slope, dt, jnp.zeros_like(jnp.abs(y0)), zero, zero)
+    first = (y0[None], slope[None], jnp.ones((1,), bool))
 
     def advance(state, item):
         end, count = item
@@ -153,18 +186,15 @@ def _fixed(tableau, field, t0, ends, y0, counts, at_start: bool):
     state, rows = jax.lax.scan(advance, state, items)
     if at_start:
         rows = tuple(jnp.concatenate(pair) for pair in zip(first, rows, strict=True))
-    return _finish(tableau, 1, state, rows)
-
-
-def _finish(tableau, begun: int, state, rows):
     ys, slopes, reached = rows
-    per_step = runge_kutta.evaluations_per_step(tableau)
-    evaluations = begun + per_step * (state.steps + state.rejected)
-    component = jnp.where(state.code == 0, 0, worst_component(state.suspect))
-    return (
-        state,
+    return Found(
         hide_unreached(ys, reached),
         hide_unreached(slopes, reached),
-        component.astype(jnp.int32),
-        evaluations,
+        state.steps,
+        zero,
+        state.code,
+        state.t,
+        jnp.where(state.code == 0, 0, worst_component(state.suspect)).astype(jnp.int32),
+        state.dt_last,
+        1 + runge_kutta.evaluations_per_step(tableau) * state.steps,
     )

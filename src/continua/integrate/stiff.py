@@ -7,8 +7,13 @@ import jax
 import jax.numpy as jnp
 
 from continua.integrate.methods import AbstractIntegrator
-from continua.integrate.runge_kutta import State
-from continua.integrate.trajectory import NON_FINITE, STEP_LIMIT, hide_unreached, worst_component
+from continua.integrate.trajectory import (
+    NON_FINITE,
+    STEP_LIMIT,
+    Found,
+    hide_unreached,
+    worst_component,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,20 +70,16 @@ class Diffrax(AbstractIntegrator):
         rejected = found.stats["num_rejected_steps"].astype(jnp.int32)
         tableau = getattr(solver, "tableau", None)
         per_step = getattr(tableau, "num_stages", 1)
-        state = State(
-            t=jnp.where(ok, ends[-1], last[-1]),
-            y=ends_y[-1],
-            slope=slopes[-1],
-            dt=jnp.zeros_like(t0),
-            error_before=jnp.ones_like(t0),
-            suspect=jnp.zeros_like(jnp.abs(y0)),
-            dt_last=(last[-1] - t0) / jnp.maximum(steps, 1).astype(t0.dtype),
-            steps=steps,
-            rejected=rejected,
-            code=code,
+        t_end, y_end = jnp.where(ok, ends[-1], last[-1]), ends_y[-1]
+        size = jnp.abs(field(t_end, y_end)) / (atol + rtol * jnp.abs(y_end))
+        return Found(
+            hide_unreached(ys, reached),
+            hide_unreached(slopes, reached),
+            steps,
+            rejected,
+            code,
+            t_end,
+            jnp.where(ok, 0, worst_component(size)).astype(jnp.int32),
+            (last[-1] - t0) / jnp.maximum(steps, 1).astype(t0.dtype),
+            1 + per_step * (steps + rejected),
         )
-        size = jnp.abs(field(state.t, state.y)) / (atol + rtol * jnp.abs(state.y))
-        component = jnp.where(ok, 0, worst_component(size)).astype(jnp.int32)
-        evaluations = 1 + per_step * (steps + rejected)
-        rows = hide_unreached(ys, reached), hide_unreached(slopes, reached)
-        return state, *rows, component, evaluations

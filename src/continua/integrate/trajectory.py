@@ -1,6 +1,6 @@
 """What an integrator returns: states at the asked times, and how it went."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -38,6 +38,29 @@ class Trajectory(eqx.Module):
     t_end: Float[Array, ""]
     component: Int[Array, ""]
     dt_last: Float[Array, ""]
+
+
+class Found(NamedTuple):
+    """What an engine returns of a flat state of `n` numbers, in its own direction of time.
+
+    **Arguments:**
+
+    - `ys`, `slopes`: states and `dy/dt`, `(T, n)`, NaN where they were not reached.
+    - `steps`, `rejected`, `code`, `t_end`, `component`, `dt_last`, `evaluations`: as in
+      `Trajectory`.
+
+    Engines of many trajectories have them as a last axis of everything.
+    """
+
+    ys: Any
+    slopes: Any
+    steps: Any
+    rejected: Any
+    code: Any
+    t_end: Any
+    component: Any
+    dt_last: Any
+    evaluations: Any
 
 
 def worst_component(values: Any) -> Int[Array, ""]:

@@ -1,0 +1,160 @@
+"""How gradients of an adaptive solve are taken, by name."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
+
+from continua.integrate import lanes
+from continua.integrate.tableaus import Tableau
+
+
+@dataclasses.dataclass(frozen=True)
+class Replay:
+    """Reverse mode: the accepted steps are kept, and gone back over one by one.
+
+    The gradient is that of the numbers which the accepted steps computed, with their
+    lengths held fixed; memory grows with the number of steps. For forward mode take
+    `Direct`.
+
+    **Arguments:**
+
+    - `steps`: accepted steps of a trajectory for which there is room, 2048; with more,
+      the solve ends at the step limit.
+    """
+
+    steps: int = 2048
+
+
+@dataclasses.dataclass(frozen=True)
+class Direct:
+    """Forward mode: tangents go with the steps, whose lengths are held fixed.
+
+    For derivatives in few inputs, and of any order; reverse mode through it is an error.
+    """
+
+
+def solver(
+    tableau: Tableau, field: Callable, max_steps: int, gradient: Replay | Direct, ensemble: bool
+) -> Callable:
+    """A function `(times, args)` to `lanes.Found`, with the gradient that was asked for.
+
+    `times` are `t0, y0, ends, rtol, atol` as `lanes.Times`. Without `ensemble` they
+    are those of one trajectory, without the last axis; under `vmap` such trajectories
+    become lanes of one solve.
+
+    **Arguments:**
+
+    - `tableau`: of a method that estimates its error.
+    - `field`: `(t, y, args) -> dy/dt`, `args` a tuple of arrays.
+    - `max_steps`: rejected ones included.
+    - `gradient`: how gradients are taken.
+    - `ensemble`: whether there are many trajectories, with arguments in common.
+    """
+    room = gradient.steps if isinstance(gradient, Replay) else None
+
+    def forward(each, times, args):
+        return lanes.integrate(tableau, field, times, args, each, max_steps=max_steps)[0], ()
+
+    def recorded(each, times, args):
+        found = lanes.integrate(tableau, field, times, args, each, max_steps=max_steps, room=room)
+        return found, ()
+
+    lift = _many if ensemble else _one
+    if room is None:  # tangents of one trajectory need no lanes of their own
+        lift = _many if ensemble else _alone
+        return lambda times, args: lift(forward)(times, args)[0]
+    plain = lift(forward)
+
+    def backward(each, of, args):
+        times, found, tape, in_ys, in_slopes = of
+        in_times, more = jax.tree.map(jnp.zeros_like, times), None
+        on_lanes = lanes.on_lanes(field, each)
+        if in_slopes:  # saved slopes are the field at the saved states
+
+            def slopes(ends, ys, moving):
+                given = lanes.together(moving, args)
+                return jax.vmap(lambda t, y: on_lanes(t, y, given))(ends, ys)
+
+            _, pull = jax.vjp(slopes, times.ends, found.ys, lanes.smooth(args))
+            in_ends, add, more = pull(in_slopes[0])
+            in_ys, in_times = in_ys + add, in_times._replace(ends=in_ends)
+        at_start, in_args = lanes.replay(tableau, field, times, args, each, found, tape, in_ys)
+        # A later save is further along its trajectory, a later start less far.
+        in_ends = in_times.ends + jnp.sum(in_ys * found.slopes, axis=1).real
+        begin = on_lanes(times.t0, times.y0, args)
+        in_t0 = -jnp.sum(at_start * begin, axis=0).real
+        in_times = in_times._replace(t0=in_t0, y0=at_start, ends=in_ends)
+        return in_times, in_args if more is None else jax.tree.map(jnp.add, in_args, more)
+
+    @jax.custom_vjp
+    def run(times, args):
+        return plain(times, args)[0]
+
+    def run_forward(times, args):
+        times, args = jax.tree.map(lambda x: x.value, (times, args))
+        (found, tape), _ = lift(recorded)(times, args)
+        return found, (times, args, found, tape)
+
+    def run_backward(kept, cotangent):
+        times, args, found, tape = kept
+        in_ys, in_slopes = cotangent.ys, (cotangent.slopes,)
+        in_ys = jnp.zeros_like(found.ys) if isinstance(in_ys, SymbolicZero) else in_ys
+        in_slopes = () if isinstance(in_slopes[0], SymbolicZero) else in_slopes
+        return lift(backward, own_args=True)((times, found, tape, in_ys, in_slopes), args)
+
+    run.defvjp(run_forward, run_backward, symbolic_zeros=True)
+    return run
+
+
+def _many(run: Callable, own_args: bool = False) -> Callable:
+    """`run` of trajectories that have their arguments in common."""
+    return lambda inputs, args: run((False,) * len(args), inputs, args)
+
+
+def _alone(run: Callable, own_args: bool = False) -> Callable:
+    """`run` of one trajectory as a single lane."""
+
+    def one(inputs, args):
+        wide = jax.tree.map(lambda x: x[..., None], inputs)
+        found, more = run((False,) * len(args), wide, args)
+        return jax.tree.map(lambda x: x[..., 0], found), more
+
+    return one
+
+
+def _one(run: Callable, own_args: bool = False) -> Callable:
+    """`run` of one trajectory; where it is vmapped, of all of them as lanes.
+
+    **Arguments:**
+
+    - `run`: `(each, inputs, args)` to outputs with the lanes as their last axis, and
+      further ones like `args`.
+    - `own_args`: whether the further outputs are wanted for each trajectory.
+    """
+
+    one = jax.custom_batching.custom_vmap(_alone(run))
+
+    @one.def_vmap
+    def rule(size, batched, inputs, args):
+        if not any(jax.tree.leaves(batched)):  # a vmap over tangents alone
+            found = _alone(run)(inputs, args)
+            return found, jax.tree.map(lambda _: False, found)
+
+        def last(x, mapped):
+            if mapped:
+                return jnp.moveaxis(x, 0, -1)
+            return jnp.broadcast_to(x[..., None], (*x.shape, size))
+
+        wide = jax.tree.map(last, inputs, batched[0])
+        each = tuple(own_args or mapped for mapped in batched[1])
+        args = tuple(
+            last(x, mapped) if own else x
+            for x, mapped, own in zip(args, batched[1], each, strict=True)
+        )
+        found = jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), run(each, wide, args))
+        return found, jax.tree.map(lambda _: True, found)
+
+    return one
