@@ -2,7 +2,9 @@
 
 The claim: relative L2 error of 1 % or less on unseen functions after training with
 1,000 functions at 256 points, within five minutes on two cores, and an error within
-10 % of that at 512 points. Beside it: persistence (the initial state) and the mean.
+10 % of that at 512 points. Beside it: persistence (the initial state), the mean, and the
+spectral solver that made the data, warm and at several tolerances: what a function
+costs, and its error against the data at 1e-6.
 """
 
 import dataclasses

@@ -5,8 +5,20 @@ import re
 
 import pytest
 
+from benchmarks.measured import on_page_markdown
+
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 PAGES = [p for p in sorted(DOCS.glob("*.md")) if "```python" in p.read_text()]
+
+
+def test_tables_come_from_the_records():
+    page = (DOCS / "measured.md").read_text()
+    found = on_page_markdown(page)
+    assert "<!-- table" in page
+    assert "<!-- table" not in found
+    assert "FNO" in found
+    with pytest.raises(ValueError, match="no record"):
+        on_page_markdown("<!-- table: pelt_counts nothing -->")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)

@@ -5,11 +5,10 @@ import dataclasses
 import importlib
 import json
 import pathlib
-import statistics
 import sys
 
 from continua.cli.terminal import console, emit
-from continua.compare.analysis import number_text
+from continua.compare.analysis import medians
 from continua.compare.record import Record, machine, versions
 from continua.core.errors import InputError, suggest
 
@@ -77,29 +76,18 @@ def _record(row: dict) -> dict:
     return {**stamped.row(), **extra}
 
 
-_CASE = ("problem", "method", "setting", "precision")
-
-
 def _table(name: str, records: list[dict], out: pathlib.Path | None) -> None:
     """A row for each number: its median over the seeds, and how far they spread."""
     from rich.table import Table
 
-    told = [c for c in _CASE if len({r[c] for r in records}) > 1 or c == "method"]
-    found: dict[tuple, list[float]] = {}
-    for r in records:
-        if not r["metric"].startswith(("parameter ", "deviation ")):
-            found.setdefault((*(r[c] for c in told), r["metric"]), []).append(float(r["value"]))
+    told, rows = medians(records)
     table = Table(title=name.replace("_", " "))
-    for column in (*told, "metric", "median", "spread", "seeds"):
+    for column in (*told, "metric", "median [range]", "seeds"):
         table.add_column(column, overflow="fold")
     before: tuple = ()
-    for key, values in found.items():
-        case = key[:-1]
+    for case, metric, values, seeds in rows:
         cells = [""] * len(case) if case == before else list(case)
-        low, high = min(values), max(values)
-        spread = f"{number_text(low)} to {number_text(high)}" if len(values) > 1 else ""
-        median = number_text(statistics.median(values))
-        table.add_row(*cells, key[-1].replace("_", " "), median, spread, str(len(values)))
+        table.add_row(*cells, metric.replace("_", " "), str(values), str(seeds))
         before = case
     screen = console()
     screen.print(table)

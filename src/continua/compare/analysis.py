@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from continua.compare.record import Record
@@ -59,6 +59,33 @@ class Summary:
 def spread(values: Sequence[float]) -> Spread:
     """Median and range of some numbers."""
     return Spread(statistics.median(values), min(values), max(values))
+
+
+_CASE = ("problem", "method", "setting", "precision")
+
+
+def medians(
+    rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] = ()
+) -> tuple[tuple[str, ...], list[tuple[tuple[str, ...], str, Spread, int]]]:
+    """What many runs come to: each number as its median and range over the seeds.
+
+    **Arguments:**
+
+    - `rows`: records as dictionaries.
+    - `metrics`: those that are wanted, all but recovered parameters by default.
+
+    **Returns:** the columns by which cases differ (the method always among them), and in
+    the order of the records the case, the metric, its spread and the number of seeds.
+    """
+    told = tuple(c for c in _CASE if c == "method" or len({r[c] for r in rows}) > 1)
+    found: dict[tuple[tuple[str, ...], str], list[float]] = {}
+    for r in rows:
+        metric = str(r["metric"])
+        recovered = metric.startswith(("parameter ", "deviation "))
+        if metric in metrics or not (metrics or recovered):
+            case = tuple(str(r[c]) for c in told)
+            found.setdefault((case, metric), []).append(float(r["value"]))
+    return told, [(case, metric, spread(v), len(v)) for (case, metric), v in found.items()]
 
 
 def main_rows(records: Sequence[Record], metric: str) -> list[Record]:
