@@ -37,7 +37,13 @@ class Direct:
 
 
 def solver(
-    tableau: Tableau, field: Callable, max_steps: int, gradient: Replay | Direct, ensemble: bool
+    tableau: Tableau,
+    field: Callable,
+    *,
+    max_steps: int,
+    dense: bool,
+    gradient: Replay | Direct,
+    ensemble: bool,
 ) -> Callable:
     """A function `(times, args)` to `lanes.Found`, with the gradient that was asked for.
 
@@ -50,17 +56,19 @@ def solver(
     - `tableau`: of a method that estimates its error.
     - `field`: `(t, y, args) -> dy/dt`, `args` a tuple of arrays.
     - `max_steps`: rejected ones included.
+    - `dense`: whether saves are read off the polynomials of the steps.
     - `gradient`: how gradients are taken.
     - `ensemble`: whether there are many trajectories, with arguments in common.
     """
     room = gradient.steps if isinstance(gradient, Replay) else None
 
+    options = {"max_steps": max_steps, "dense": dense}
+
     def forward(each, times, args):
-        return lanes.integrate(tableau, field, times, args, each, max_steps=max_steps)[0], ()
+        return lanes.integrate(tableau, field, times, args, each, **options)[0], ()
 
     def recorded(each, times, args):
-        found = lanes.integrate(tableau, field, times, args, each, max_steps=max_steps, room=room)
-        return found, ()
+        return lanes.integrate(tableau, field, times, args, each, **options, room=room), ()
 
     lift = _many if ensemble else _one
     if room is None:  # tangents of one trajectory need no lanes of their own
@@ -70,24 +78,24 @@ def solver(
 
     def backward(each, of, args):
         times, found, tape, in_ys, in_slopes = of
-        in_times, more = jax.tree.map(jnp.zeros_like, times), None
-        on_lanes = lanes.on_lanes(field, each)
-        if in_slopes:  # saved slopes are the field at the saved states
-
-            def slopes(ends, ys, moving):
-                given = lanes.together(moving, args)
-                return jax.vmap(lambda t, y: on_lanes(t, y, given))(ends, ys)
-
-            _, pull = jax.vjp(slopes, times.ends, found.ys, lanes.smooth(args))
-            in_ends, add, more = pull(in_slopes[0])
-            in_ys, in_times = in_ys + add, in_times._replace(ends=in_ends)
-        at_start, in_args = lanes.replay(tableau, field, times, args, each, found, tape, in_ys)
+        in_slopes = in_slopes[0] if in_slopes else None
+        at_start, in_args = lanes.replay(
+            tableau, field, times, args, each, found, tape, in_ys, in_slopes
+        )
         # A later save is further along its trajectory, a later start less far.
-        in_ends = in_times.ends + jnp.sum(in_ys * found.slopes, axis=1).real
+        on_lanes = lanes.on_lanes(field, each)
+        in_ends = jnp.sum(in_ys * found.slopes, axis=1).real
+        if in_slopes is not None:
+
+            def slopes(ends, ys):
+                return jax.vmap(lambda t, y: on_lanes(t, y, args))(ends, ys)
+
+            given = (times.ends, found.ys), (jnp.ones_like(times.ends), found.slopes)
+            in_ends = in_ends + jnp.sum(in_slopes * jax.jvp(slopes, *given)[1], axis=1).real
         begin = on_lanes(times.t0, times.y0, args)
         in_t0 = -jnp.sum(at_start * begin, axis=0).real
-        in_times = in_times._replace(t0=in_t0, y0=at_start, ends=in_ends)
-        return in_times, in_args if more is None else jax.tree.map(jnp.add, in_args, more)
+        zero = jnp.zeros_like(times.rtol)
+        return lanes.Times(in_t0, at_start, in_ends, zero, zero), in_args
 
     @jax.custom_vjp
     def run(times, args):

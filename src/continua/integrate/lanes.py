@@ -51,13 +51,14 @@ class Tape(NamedTuple):
 
     - `t`, `dt`: where a step began and how long it was, `(r, m)`.
     - `y`: the state there, `(r, n, m)`.
-    - `save`: which save the step met, `k` for none, `(r, m)`.
+    - `save`, `met`: the first save that lies in the step, and how many do, `(r, m)`.
     """
 
     t: Any
     dt: Any
     y: Any
     save: Any
+    met: Any
 
 
 class _Lanes(NamedTuple):
@@ -106,6 +107,10 @@ def together(moving: tuple, args: tuple) -> tuple:
     return tuple(x if a is None else a for a, x in zip(moving, args, strict=True))
 
 
+def _weighed(weights: tuple, parts: tuple) -> Any:
+    return sum(w * x for w, x in zip(weights, parts, strict=True) if x is not None)
+
+
 def _where(chosen: Any, first: Any, second: Any) -> Any:
     """Lanes of one tree where they are chosen, and of another where not."""
     return jax.tree.map(lambda a, b: jnp.where(chosen, a, b), first, second)
@@ -130,6 +135,7 @@ def integrate(
     each: tuple[bool, ...],
     *,
     max_steps: int,
+    dense: bool,
     room: int | None = None,
 ) -> tuple[Found, Tape | None]:
     """Integrate all trajectories.
@@ -142,6 +148,7 @@ def integrate(
     - `args`: arrays, with a last axis `m` where `each` says so.
     - `each`: for each of `args`, whether it has an entry for each trajectory.
     - `max_steps`: for one trajectory, rejected ones included.
+    - `dense`: whether saves are read off the polynomials of the steps, or met by steps.
     - `room`: for how many accepted steps of a trajectory there is room on the tape;
       `None` keeps none.
 
@@ -182,7 +189,8 @@ def integrate(
             jnp.zeros((room, m), real),
             jnp.zeros((room, m), real),
             jnp.zeros((room, n, m), times.y0.dtype),
-            jnp.full((room, m), k, jnp.int32),
+            jnp.zeros((room, m), jnp.int32),
+            jnp.zeros((room, m), jnp.int32),
         )
 
     def taken_up(who) -> _Lanes:
@@ -210,11 +218,16 @@ def integrate(
         active = s.who < m
         due = active & (s.save < k)  # else nothing but the start was asked for
         rtol, atol = _pick(times.rtol, s.who), _pick(times.atol, s.who)
-        target = times.ends[jnp.minimum(s.save, k - 1), jnp.minimum(s.who, m - 1)]
+        whose = jnp.minimum(s.who, m - 1)
+
+        def end(save):
+            return times.ends[jnp.minimum(save, k - 1), whose]
+
+        target = end(jnp.full_like(s.save, k - 1) if dense else s.save)
         left = target - s.t
         last = s.dt * (1.0 + 1e-3) >= left
         dt = jnp.where(last, left, s.dt)
-        new, slope, error = runge_kutta.step(
+        new, slope, error, bend = runge_kutta.step(
             tableau, lambda t, y: all_lanes(t, y, args), s.t, s.y, s.slope, dt
         )
         frozen = jax.lax.stop_gradient((error, s.y, new))
@@ -226,34 +239,42 @@ def integrate(
         tried = jnp.ones((), jnp.int32)
         steps = s.steps + jnp.where(accept, tried, 0)
         rejected = s.rejected + jnp.where(due & ~accept, tried, 0)
-        met = accept & last
-        save = s.save + jnp.where(met, tried, 0)
+        t = jnp.where(accept, jnp.where(last, target, s.t + dt), s.t)
+        parts = (s.y, dt * s.slope, new, dt * slope, bend)
+
+        def write(of):
+            save, saved = of
+            due = accept & (save < k) & (end(save) <= t)
+            share = jnp.where(due & (dt > 0), (end(save) - s.t) / jnp.where(dt > 0, dt, 1.0), 1.0)
+            values, slopes = runge_kutta.basis(share)
+            found = (_weighed(values, parts), _weighed(slopes, parts) / jnp.where(dt > 0, dt, 1.0))
+            at = jnp.where(due, save, k), slice(None), s.who
+            saved = tuple(a.at[at].set(x.T, mode="drop") for a, x in zip(saved, found, strict=True))
+            return save + due.astype(save.dtype), saved
+
+        save, saved = jax.lax.while_loop(
+            lambda of: jnp.any(accept & (of[0] < k) & (end(of[0]) <= t)),
+            write,
+            (s.save, tuple(c.found[:2])),
+        )
         short = following <= 4 * eps * jnp.maximum(jnp.abs(s.t), 1e-3 * jnp.abs(target))
         limit = max_steps if room is None else min(max_steps, room)
         spent = (steps + rejected >= max_steps) | (steps >= limit)
         code = jnp.where(spent & (save < k), STEP_LIMIT, SUCCESS)
         code = jnp.where(due & ~accept & short, NON_FINITE, code).astype(jnp.int32)
         finished = active & ((save >= k) | (code != SUCCESS))
-        met_save, place = jnp.where(met, s.save, k), jnp.where(accept, s.who, m)
+        place = jnp.where(accept, s.who, m)
         if tape is not None:
             tape = Tape(
                 tape.t.at[s.steps, place].set(s.t, mode="drop"),
                 tape.dt.at[s.steps, place].set(dt, mode="drop"),
                 tape.y.at[s.steps, :, place].set(s.y.T, mode="drop"),
-                tape.save.at[s.steps, place].set(met_save, mode="drop"),
+                tape.save.at[s.steps, place].set(s.save, mode="drop"),
+                tape.met.at[s.steps, place].set(save - s.save, mode="drop"),
             )
-        saved = jax.lax.cond(
-            jnp.any(met),
-            lambda saved: tuple(
-                a.at[met_save, :, place].set(x.T, mode="drop")
-                for a, x in zip(saved, (new, slope), strict=True)
-            ),
-            lambda saved: saved,
-            tuple(c.found[:2]),
-        )
         moved = _Lanes(
             s.who,
-            jnp.where(accept, jnp.where(last, target, s.t + dt), s.t),
+            t,
             jnp.where(accept, new, s.y),
             jnp.where(accept, slope, s.slope),
             following,
@@ -306,7 +327,8 @@ def replay(
     each: tuple[bool, ...],
     found: Found,
     tape: Tape,
-    gradient: Any,
+    in_ys: Any,
+    in_slopes: Any,
 ) -> tuple[Any, tuple]:
     """Gradients in the initial states and the arguments, back over a tape.
 
@@ -314,7 +336,8 @@ def replay(
 
     - `tableau`, `field`, `times`, `args`, `each`: as `integrate`.
     - `found`, `tape`: what it returned.
-    - `gradient`: in the saved states, `(k, n, m)`.
+    - `in_ys`, `in_slopes`: gradients in what was saved, `(k, n, m)`; `None` for the
+      second leaves it out.
 
     **Returns:** gradients in `times.y0` and in `smooth(args)`.
     """
@@ -341,22 +364,40 @@ def replay(
         # A lane without work repeats the step of one that has some: its numbers are sound.
         model = jnp.argmax(active)
         row, who = (jnp.where(active, x, x[model]) for x in (lanes.step, lanes.who))
-        t, dt, save = (a[row, who] for a in (tape.t, tape.dt, tape.save))
+        t, dt, save, met = (a[row, who] for a in (tape.t, tape.dt, tape.save, tape.met))
+        met = jnp.where(active, met, 0)
         y = tape.y[row, :, who].T
-        after = jax.lax.cond(
-            jnp.any(save < k),
-            lambda: lanes.y + jnp.where(save < k, gradient[jnp.minimum(save, k - 1), :, who].T, 0),
-            lambda: lanes.y,
+        size = jnp.where(dt > 0, dt, 1.0)
+
+        def read(of):
+            number, asked = of
+            here = number < met
+            at = jnp.minimum(save + number, k - 1)
+            share = jnp.where(here & (dt > 0), (times.ends[at, who] - t) / size, 1.0)
+            values, slopes = runge_kutta.basis(share)
+            in_y = jnp.where(here, in_ys[at, :, who].T, 0)
+            asked = tuple(a + v * in_y for a, v in zip(asked, values, strict=True))
+            if in_slopes is not None:
+                in_slope = jnp.where(here, in_slopes[at, :, who].T, 0) / size
+                asked = tuple(a + v * in_slope for a, v in zip(asked, slopes, strict=True))
+            return number + 1, asked
+
+        none = jnp.zeros_like(y)
+        asked = (none, none, jnp.where(active, lanes.y, 0), none, none)
+        _, asked = jax.lax.while_loop(
+            lambda of: jnp.any(of[0] < met), read, (jnp.zeros((), jnp.int32), asked)
         )
 
         def one(y, moving):
             def at(t, y):
                 return all_lanes(t, y, together(moving, args))
 
-            return runge_kutta.step(tableau, at, t, y, at(t, y), dt)[0]
+            slope = at(t, y)
+            new, after, _, bend = runge_kutta.step(tableau, at, t, y, slope, dt)
+            return y, dt * slope, new, dt * after, none if bend is None else bend
 
         _, pull = jax.vjp(one, y, smooth(args))
-        before, more = pull(jnp.where(active, after, 0))
+        before, more = pull(asked)
         in_args = jax.tree.map(jnp.add, in_args, more)
         moved = _Back(lanes.who, lanes.step - 1, before)
         finished = active & (moved.step < 0)
@@ -376,4 +417,13 @@ def replay(
 
     _, _, _, at_start, in_args = jax.lax.while_loop(lambda c: c[2] > 0, body, carry)
     # What was asked for at the initial time is the initial state itself.
-    return at_start + jnp.sum(jnp.where(early[:, None], gradient, 0), axis=0), in_args
+    at_start = at_start + jnp.sum(jnp.where(early[:, None], in_ys, 0), axis=0)
+    if in_slopes is not None:
+        _, pull = jax.vjp(
+            lambda y, moving: all_lanes(times.t0, y, together(moving, args)),
+            times.y0,
+            smooth(args),
+        )
+        add, more = pull(jnp.sum(jnp.where(early[:, None], in_slopes, 0), axis=0))
+        at_start, in_args = at_start + add, jax.tree.map(jnp.add, in_args, more)
+    return at_start, in_args

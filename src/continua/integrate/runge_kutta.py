@@ -34,7 +34,7 @@ class State(NamedTuple):
     code: Any
 
 
-def step(tableau: Tableau, field: Callable, t, y, slope, dt) -> tuple[Any, Any, Any]:
+def step(tableau: Tableau, field: Callable, t, y, slope, dt) -> tuple[Any, Any, Any, Any]:
     """One step of an explicit method.
 
     **Arguments:**
@@ -44,8 +44,8 @@ def step(tableau: Tableau, field: Callable, t, y, slope, dt) -> tuple[Any, Any, 
     - `t`, `y`, `slope`: where it begins.
     - `dt`: its length.
 
-    **Returns:** the new state, the slope there, and the error estimate (`None` where
-    there is no embedded method).
+    **Returns:** the new state, the slope there, the error estimate (`None` where there is
+    no embedded method), and what its Hermite polynomial lacks (`None` if unknown).
     """
     stages = [slope]
     for row, c in zip(tableau.a[1:], tableau.c[1:], strict=True):
@@ -56,9 +56,37 @@ def step(tableau: Tableau, field: Callable, t, y, slope, dt) -> tuple[Any, Any, 
     else:
         new = _advance(y, dt, tableau.b, stages)
         slope = field(t + dt, new)
-    if tableau.error is None:
-        return new, slope, None
-    return new, slope, dt * _combine(tableau.error, stages)
+    error = None if tableau.error is None else dt * _combine(tableau.error, stages)
+    bend = None if tableau.bend is None else dt * _combine(tableau.bend, stages)
+    return new, slope, error, bend
+
+
+def basis(s: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Weights of a step's polynomial at a share `s` of it, and their derivatives in `s`.
+
+    They belong to the state and `h` times the slope at its beginning, both at its end,
+    and to the bend.
+
+    **Arguments:**
+
+    - `s`: 0 at the beginning, 1 at the end.
+    """
+    r = 1 - s
+    values = (
+        (1 + 2 * s) * r**2,
+        s * r**2,
+        s**2 * (3 - 2 * s),
+        -(s**2) * r,
+        s**2 * r**2,
+    )
+    slopes = (
+        -6 * s * r,
+        r * (1 - 3 * s),
+        6 * s * r,
+        s * (3 * s - 2),
+        2 * s * r * (1 - 2 * s),
+    )
+    return values, slopes
 
 
 def evaluations_per_step(tableau: Tableau) -> int:
@@ -135,7 +163,7 @@ def advance_fixed(tableau, field, state: State, target, count: Any) -> State:
 
     def body(i, s: State) -> State:
         t = start + i.astype(start.dtype) * dt
-        new, slope, _ = step(tableau, field, t, s.y, s.slope, dt)
+        new, slope, *_ = step(tableau, field, t, s.y, s.slope, dt)
         good = all_finite(new) & all_finite(slope) & (s.code == 0)
         code = jnp.where((s.code == 0) & ~good, NON_FINITE, s.code)
         return s._replace(

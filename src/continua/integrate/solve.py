@@ -34,6 +34,7 @@ def solve(
     atol: Any = 1e-9,
     dt0: float | None = None,
     max_steps: int = 100_000,
+    dense: bool = True,
     gradient: Replay | Direct = _REPLAY,
     ensemble: bool = False,
 ) -> Trajectory:
@@ -57,6 +58,8 @@ def solve(
     - `dt0`: length of fixed steps, made a little shorter where they would not meet
       the saved times; `None` for adaptive ones.
     - `max_steps`: adaptive steps at the most.
+    - `dense`: whether saved states are read off the polynomials of adaptive steps, which
+      costs nothing, or met by a step each, which is more exact (`False`).
     - `gradient`: of adaptive steps: `Replay()` for reverse mode, `Direct()` for forward
       mode.
     - `ensemble`: whether the arrays of `y0` have a leading axis of trajectories, which
@@ -97,7 +100,8 @@ def solve(
         if ensemble:
             flat = jax.vmap(lambda y: ravel_pytree(y)[0], out_axes=-1)(y0)
         times = Times(start, flat, ends, rtol, atol)
-        found = _adaptive(method.tableau, forward, times, max_steps, gradient, ensemble)
+        options = {"max_steps": max_steps, "dense": dense, "gradient": gradient}
+        found = _adaptive(method.tableau, forward, times, ensemble=ensemble, **options)
     elif isinstance(method, Diffrax):
         found = method.run(forward, start, ends, flat, rtol, atol, dt0, max_steps)
     else:
@@ -151,7 +155,7 @@ def _counts(t0, ends, dt0) -> tuple[Any, bool]:
     return int(max(np.ceil(np.max(gaps) / dt0 - 1e-6), 1)), bool(gaps[0] == 0)
 
 
-def _adaptive(tableau, forward, times: Times, max_steps, gradient, ensemble: bool) -> Found:
+def _adaptive(tableau, forward, times: Times, *, ensemble: bool, **options) -> Found:
     one = times.y0[..., 0] if ensemble else times.y0
     # All that the field closes over becomes an argument, so that it has its gradient.
     closed = eqx.filter_closure_convert(forward, times.t0, one)
@@ -165,7 +169,7 @@ def _adaptive(tableau, forward, times: Times, max_steps, gradient, ensemble: boo
         m = times.y0.shape[-1]
         wide = (jnp.broadcast_to(x[..., None], (*x.shape, m)) for x in times._replace(y0=one))
         times = Times(*wide)._replace(y0=times.y0)
-    return solver(tableau, field, max_steps, gradient, ensemble)(times, tuple(args))
+    return solver(tableau, field, ensemble=ensemble, **options)(times, tuple(args))
 
 
 def _fixed(tableau, field, t0, ends, y0, counts, at_start: bool) -> Found:

@@ -18,6 +18,8 @@ class Tableau:
     - `error`: `b - b_embedded`, so that `h sum_i error_i k_i` estimates the error;
       `None` where the method has no embedded one.
     - `embedded_order`: of the embedded weights.
+    - `bend`: what the cubic Hermite polynomial of a step lacks, where more is known:
+      `y(t + s h) = hermite(s) + s^2 (1-s)^2 h sum_i bend_i k_i`.
     """
 
     a: tuple[tuple[float, ...], ...]
@@ -26,6 +28,7 @@ class Tableau:
     order: int
     error: tuple[float, ...] | None = None
     embedded_order: int = 0
+    bend: tuple[float, ...] | None = None
 
     @property
     def stages(self) -> int:
@@ -88,6 +91,15 @@ DOPRI5 = Tableau(
         -1 / 40,
     ),
     embedded_order=4,
+    bend=(
+        -12715105075 / 11282082432,
+        0.0,
+        87487479700 / 32700410799,
+        -10690763975 / 1880347072,
+        701980252875 / 199316789632,
+        -1453857185 / 822651844,
+        69997945 / 29380423,
+    ),
 )
 
 TSIT5 = Tableau(
@@ -134,4 +146,14 @@ TSIT5 = Tableau(
         -0.015151515151515152,
     ),
     embedded_order=4,
+    # The leading coefficients of the interpolating polynomials of Tsitouras (2011).
+    bend=(
+        -1.0530884977290216,
+        0.1017,
+        2.490627285651252793,
+        -16.54810288924490272,
+        47.37952196281928122,
+        -34.87065786149660974,
+        2.5,
+    ),
 )

@@ -100,6 +100,7 @@ def explicit_program(lines: Lines, times: np.ndarray, rtol: float, atol: float):
             y0=inputs["start"],
             args=parameters,
             saveat=times,
+            dense=False,
             rtol=inputs["rtol"],
             atol=inputs["atol"],
         )

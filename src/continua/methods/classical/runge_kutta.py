@@ -166,6 +166,7 @@ def ode_program(
             y0=inputs["start"],
             args=inputs["parameters"],
             saveat=times,
+            dense=False,
             **inputs["tolerances"],
             **fixed,
         )
