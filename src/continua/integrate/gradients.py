@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from continua.integrate import lanes
+from continua.integrate.replay import replay
 from continua.integrate.tableaus import Tableau
 
 
@@ -65,10 +66,11 @@ def solver(
     options = {"max_steps": max_steps, "dense": dense}
 
     def forward(each, times, args):
-        return lanes.integrate(tableau, field, times, args, each, **options)[0], ()
+        return lanes.integrate(lanes.Work(tableau, field, times, args, each), **options)[0], ()
 
     def recorded(each, times, args):
-        return lanes.integrate(tableau, field, times, args, each, **options, room=room), ()
+        work = lanes.Work(tableau, field, times, args, each)
+        return lanes.integrate(work, **options, room=room), ()
 
     lift = _many if ensemble else _one
     if room is None:  # tangents of one trajectory need no lanes of their own
@@ -77,25 +79,8 @@ def solver(
     plain = lift(forward)
 
     def backward(each, of, args):
-        times, found, tape, in_ys, in_slopes = of
-        in_slopes = in_slopes[0] if in_slopes else None
-        at_start, in_args = lanes.replay(
-            tableau, field, times, args, each, found, tape, in_ys, in_slopes
-        )
-        # A later save is further along its trajectory, a later start less far.
-        on_lanes = lanes.on_lanes(field, each)
-        in_ends = jnp.sum(in_ys * found.slopes, axis=1).real
-        if in_slopes is not None:
-
-            def slopes(ends, ys):
-                return jax.vmap(lambda t, y: on_lanes(t, y, args))(ends, ys)
-
-            given = (times.ends, found.ys), (jnp.ones_like(times.ends), found.slopes)
-            in_ends = in_ends + jnp.sum(in_slopes * jax.jvp(slopes, *given)[1], axis=1).real
-        begin = on_lanes(times.t0, times.y0, args)
-        in_t0 = -jnp.sum(at_start * begin, axis=0).real
-        zero = jnp.zeros_like(times.rtol)
-        return lanes.Times(in_t0, at_start, in_ends, zero, zero), in_args
+        times, *rest = of
+        return _backward(lanes.Work(tableau, field, times, args, each), *rest)
 
     @jax.custom_vjp
     def run(times, args):
@@ -115,6 +100,22 @@ def solver(
 
     run.defvjp(run_forward, run_backward, symbolic_zeros=True)
     return run
+
+
+def _backward(work: lanes.Work, found, tape, in_ys, in_slopes: tuple):
+    """Gradients in the times and the arguments; `in_slopes` is empty where it is zero."""
+    slopes = in_slopes[0] if in_slopes else None
+    at_start, in_args = replay(work, found, tape, in_ys, slopes)
+    times = work.times
+    # A later save is further along its trajectory, a later start less far.
+    in_ends = jnp.sum(in_ys * found.slopes, axis=1).real
+    if slopes is not None:
+        given = (times.ends, found.ys), (jnp.ones_like(times.ends), found.slopes)
+        bend = jax.jvp(jax.vmap(work.slope), *given)[1]
+        in_ends = in_ends + jnp.sum(slopes * bend, axis=1).real
+    in_t0 = -jnp.sum(at_start * work.slope(times.t0, times.y0), axis=0).real
+    zero = jnp.zeros_like(times.rtol)
+    return lanes.Times(in_t0, at_start, in_ends, zero, zero), in_args
 
 
 def _many(run: Callable, own_args: bool = False) -> Callable:
