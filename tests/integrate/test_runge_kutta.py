@@ -10,7 +10,18 @@ from scipy.integrate import solve_ivp
 
 from continua.core.errors import InputError
 from continua.core.precision import precision
-from continua.integrate import RK4, Bosh3, Diffrax, Direct, Dopri5, Euler, Heun, Tsit5, solve
+from continua.integrate import (
+    RK4,
+    Bosh3,
+    Diffrax,
+    Direct,
+    Dopri5,
+    Euler,
+    Heun,
+    Tsit5,
+    runge_kutta,
+    solve,
+)
 
 METHODS = [Euler(), Heun(), RK4(), Bosh3(), Dopri5(), Tsit5()]
 ADAPTIVE = [m for m in METHODS if m.tableau.error is not None]
@@ -65,6 +76,32 @@ def test_order_conditions(method):
                 assert embedded @ weight == pytest.approx(exact, abs=2e-14)
         above = conditions[t.embedded_order + 1]
         assert any(abs(embedded @ w - e) > 1e-5 for w, e in above)
+
+
+@pytest.mark.parametrize(("method", "order"), [(Tsit5(), 4), (Dopri5(), 4), (Bosh3(), 3)])
+def test_order_conditions_of_saves_within_a_step(method, order):
+    t = method.tableau
+    a, b, c = matrix(t), np.array(t.b), np.array(t.c)
+    assert t.first_same_as_last
+    conditions = trees(a, c)
+    bend = np.zeros(t.stages) if t.bend is None else np.array(t.bend)
+    for share in (0.0, 0.2, 0.5, 0.9, 1.0):
+        start, first, end, last, bent = runge_kutta.basis(share)[0]
+        weights = end * b + bent * bend
+        weights[0] += first
+        weights[-1] += last
+        assert start + end == pytest.approx(1.0, abs=1e-15)
+        for r in range(1, order + 1):
+            for weight, exact in conditions[r]:
+                assert weights @ weight == pytest.approx(share**r * exact, abs=1e-13)
+
+
+def test_slopes_of_saves_are_derivatives_of_the_polynomial():
+    step = 1e-6
+    for share in (0.1, 0.4, 0.8):
+        values = [np.array(runge_kutta.basis(share + d)[0]) for d in (-step, step)]
+        found = np.array(runge_kutta.basis(share)[1])
+        np.testing.assert_allclose(found, (values[1] - values[0]) / (2 * step), atol=1e-9)
 
 
 @pytest.mark.parametrize("method", METHODS, ids=name)

@@ -72,10 +72,10 @@ def solver(
         work = lanes.Work(tableau, field, times, args, each)
         return lanes.integrate(work, **options, room=room), ()
 
-    lift = _many if ensemble else _one
     if room is None:  # tangents of one trajectory need no lanes of their own
-        lift = _many if ensemble else _alone
-        return lambda times, args: lift(forward)(times, args)[0]
+        direct = _many(forward) if ensemble else _alone(forward)
+        return lambda times, args: direct(times, args)[0]
+    lift = _many if ensemble else _one
     plain = lift(forward)
 
     def backward(each, of, args):
@@ -123,7 +123,7 @@ def _many(run: Callable, own_args: bool = False) -> Callable:
     return lambda inputs, args: run((False,) * len(args), inputs, args)
 
 
-def _alone(run: Callable, own_args: bool = False) -> Callable:
+def _alone(run: Callable) -> Callable:
     """`run` of one trajectory as a single lane."""
 
     def one(inputs, args):

@@ -21,6 +21,7 @@ from continua.train.loop import Split, compile_stage, sharing, split_model
 from continua.train.plan import Training
 
 _DISPATCH_SECONDS = 2.0
+_MEASURED = 0.02  # of the budget, before which a rate of steps is not believed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,7 +197,7 @@ class _Run:
     def pace_for(self, stage) -> float:
         """How many steps of the plan each step goes ahead, for the stage to end in time."""
         steps, seconds = self.measured
-        if self.budget is None or not steps:
+        if self.budget is None or seconds < _MEASURED * self.budget:
             return 1.0
         possible = (self.budget - self.seconds) * steps / max(seconds, 1e-9)
         return max(1.0, (stage.steps - self.position) / max(possible, 1.0))
