@@ -2,9 +2,8 @@
 
 The claim: relative L2 error of 1 % or less on unseen functions after training with
 1,000 functions at 256 points, within five minutes on two cores, and an error within
-10 % of that at 512 points. Beside it: persistence (the initial state), the mean, and the
-spectral solver that made the data, warm and at several tolerances: what a function
-costs, and its error against the data at 1e-6.
+10 % of that at 512 points. Beside it: persistence (the initial state), the mean, and what
+a function costs by the spectral solver that made the data.
 """
 
 import dataclasses
@@ -51,26 +50,26 @@ def main(quick: bool = False) -> list[dict]:
         rows.append({**mine[0], **each})
     for baseline in (Persistence(), Mean()):
         rows += run(family, baseline)[1]
-    for tolerance in (1e-1, 1e-2, 1e-3, 1e-6):
-        rows += classical(family, tolerance)
-    return rows
+    return rows + classical(family)
 
 
-def classical(family, tolerance: float) -> list[dict]:
-    """The solver of the data at a tolerance: error and warm seconds of a function."""
-    coarse = dataclasses.replace(family, tolerance=tolerance)
-    generate(coarse)  # compiles
+def classical(family) -> list[dict]:
+    """The solver of the data, compiled and warm: seconds of a function.
+
+    Its error against the data is nothing by definition; 1e-6 is the tolerance at which
+    it chose its resolution, which is timed with it. At half the nodes and steps the
+    steepest functions diverge.
+    """
+    family.data()  # compiles
     start = time.perf_counter()
-    found = generate(coarse)
-    seconds = (time.perf_counter() - start) / (coarse.num_train + coarse.num_test)
-    exact = family.data().test[1]
-    error = float(np.mean(np.asarray(relative_l2(found.test[1], np.asarray(exact)))))
+    generate(family)
+    seconds = (time.perf_counter() - start) / (family.num_train + family.num_test)
     case = {
         "problem": family.name,
         "method": "Spectral",
         "kind": "classical",
-        "setting": f"tolerance {tolerance:g}",
-        "seconds_run": seconds * coarse.num_test,
+        "seed": 0,
+        "seconds_run": seconds * family.num_test,
     }
-    values = {"relative_l2": error, "seconds_per_function": seconds}
-    return [{"seed": 0, **case, "metric": name, "value": v} for name, v in values.items()]
+    values = {"seconds_per_function": seconds, "tolerance": family.tolerance}
+    return [{**case, "metric": name, "value": value} for name, value in values.items()]

@@ -24,6 +24,8 @@ _FEWEST, _MOST = 32, 2**14  # steps from the first to the last time
 def generate(family: FamilyProblem) -> FamilyData:
     """Draw and solve; the resolution is chosen by refinement, not by the grid of the data.
 
+    A few functions choose it; where a steeper one diverges there, it is doubled for all.
+
     **Arguments:**
 
     - `family`: with a base equation.
@@ -35,8 +37,20 @@ def generate(family: FamilyProblem) -> FamilyData:
     with precision("float64"):
         probes = _spectra(family, 0, _PROBED)
         size, steps = _resolution(family, probes)
-        parts = [(_inputs(family, s), _outputs(family, s, size, steps)) for s in (train, test)]
-    return FamilyData(train=parts[0], test=parts[1])
+        while True:
+            try:
+                outputs = [_outputs(family, s, size, steps) for s in (train, test)]
+                break
+            except InputError:
+                if not _affordable(family, 2 * size, 2 * steps):
+                    raise
+                size, steps = 2 * size, 2 * steps
+    inputs = [_inputs(family, s) for s in (train, test)]
+    return FamilyData(train=(inputs[0], outputs[0]), test=(inputs[1], outputs[1]))
+
+
+def _affordable(family: FamilyProblem, size: int, steps: int) -> bool:
+    return size <= _FINEST[len(family.space)] and steps * _saves(family.times)[0] <= _MOST
 
 
 def initial_state(problem: EquationProblem, grid: dict[str, np.ndarray]) -> np.ndarray:
@@ -147,7 +161,7 @@ def _resolution(family: FamilyProblem, probes: Any) -> tuple[int, int]:
     found = refine(
         lambda size, steps: _on_grid(_solve(family, probes, size, steps), coarse),
         lambda old, new: float(np.linalg.norm(new - old) / np.linalg.norm(new)),
-        lambda size, steps: size <= _FINEST[dimensions] and steps * saves <= _MOST,
+        lambda size, steps: _affordable(family, size, steps),
         size=_COARSEST[dimensions],
         steps=max(1, _FEWEST // saves),
         tolerance=family.tolerance,
