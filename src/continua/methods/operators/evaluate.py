@@ -66,20 +66,13 @@ class FamilyEvaluator(eqx.Module):
     def __call__(self, points: Any) -> Float[Array, "m k"]:
         points = np.asarray(points)
         rows = np.rint(points[:, 0]).astype(int)
-        values = np.empty((len(points), 0))
-        for row in np.unique(rows):
-            function = self.predict(self.inputs.value[row : row + 1])[0]
+        distinct = np.unique(rows)
+        functions = np.asarray(self.predict(self.inputs.value[distinct]))
+        values = np.empty((len(points), functions.shape[1]))
+        for row, function in zip(distinct, functions, strict=True):
             chosen = rows == row
-            found = interpolate(
-                np.asarray(function),
-                points[chosen, 1:],
-                self.lower,
-                self.upper,
-                self.periodic,
-            )
-            if not values.size:
-                values = np.empty((len(points), found.shape[1]))
-            values[chosen] = found
+            places = points[chosen, 1:]
+            values[chosen] = interpolate(function, places, self.lower, self.upper, self.periodic)
         return jnp.asarray(values, jnp.zeros(()).dtype)
 
 
