@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from continua.integrate import lanes
+from continua.integrate.methods import AbstractEmbedded
 from continua.integrate.replay import replay
-from continua.integrate.tableaus import Tableau
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Direct:
 
 
 def solver(
-    tableau: Tableau,
+    method: AbstractEmbedded,
     field: Callable,
     *,
     max_steps: int,
@@ -54,7 +54,7 @@ def solver(
 
     **Arguments:**
 
-    - `tableau`: of a method that estimates its error.
+    - `method`: one that estimates its error.
     - `field`: `(t, y, args) -> dy/dt`, `args` a tuple of arrays.
     - `max_steps`: rejected ones included.
     - `dense`: whether saves are read off the polynomials of the steps.
@@ -66,10 +66,10 @@ def solver(
     options = {"max_steps": max_steps, "dense": dense}
 
     def forward(each, times, args):
-        return lanes.integrate(lanes.Work(tableau, field, times, args, each), **options)[0], ()
+        return lanes.integrate(lanes.Work(method, field, times, args, each), **options)[0], ()
 
     def recorded(each, times, args):
-        work = lanes.Work(tableau, field, times, args, each)
+        work = lanes.Work(method, field, times, args, each)
         return lanes.integrate(work, **options, room=room), ()
 
     if room is None:  # tangents of one trajectory need no lanes of their own
@@ -80,7 +80,7 @@ def solver(
 
     def backward(each, of, args):
         times, *rest = of
-        return _backward(lanes.Work(tableau, field, times, args, each), *rest)
+        return _backward(lanes.Work(method, field, times, args, each), *rest)
 
     @jax.custom_vjp
     def run(times, args):

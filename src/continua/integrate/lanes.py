@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from continua.integrate import runge_kutta
-from continua.integrate.tableaus import Tableau
+from continua.integrate.methods import AbstractEmbedded
 from continua.integrate.trajectory import NON_FINITE, STEP_LIMIT, SUCCESS, Found
 
 MOST_LANES = 256
@@ -117,14 +117,14 @@ class Work:
 
     **Arguments:**
 
-    - `tableau`: of a method that estimates its error.
+    - `method`: one that estimates its error.
     - `field`: `(t, y, args) -> dy/dt` of one trajectory.
     - `times`: where they begin and when they are saved.
     - `args`: arrays, with a last axis `m` where `each` says so.
     - `each`: for each of `args`, whether it has an entry for each trajectory.
     """
 
-    tableau: Tableau
+    method: AbstractEmbedded
     field: Callable
     times: Times
     args: tuple
@@ -150,6 +150,17 @@ class Work:
         """The field on all lanes, by default with its own arguments."""
         return on_lanes(self.field, self.each)(t, y, self.args if args is None else args)
 
+    def step(self, t: Any, y: Any, slope: Any, dt: Any, args: tuple) -> tuple:
+        """One step of all lanes, as `AbstractEmbedded.step`."""
+        if self.method.on_lanes:
+            return self.method.step(lambda t, y: self.slope(t, y, args), t, y, slope, dt)
+
+        def one(t, y, slope, dt, args):
+            return self.method.step(lambda t, y: self.field(t, y, args), t, y, slope, dt)
+
+        axes = tuple(-1 if own else None for own in self.each)
+        return jax.vmap(one, in_axes=(0, -1, -1, 0, axes), out_axes=-1)(t, y, slope, dt, args)
+
     def early(self) -> Any:
         """Which saves lie at the initial time, `(k, m)`."""
         return self.times.ends <= self.times.t0
@@ -174,15 +185,16 @@ def integrate(
     rounds = _Rounds(work, max_steps, dense, room, slopes, _first_steps(work, slopes))
     end = jax.lax.while_loop(lambda c: c.running > 0, rounds.round, rounds.begin())
     tries = end.found.steps + end.found.rejected
-    evaluations = 2 + runge_kutta.evaluations_per_step(work.tableau) * tries
+    evaluations = 2 + work.method.evaluations * tries
     return end.found._replace(evaluations=evaluations), end.tape
 
 
 def _first_steps(work: Work, slopes: Any) -> Any:
     times = work.times
     span = jnp.maximum(times.ends[-1] - times.t0, jnp.finfo(times.t0.dtype).tiny)
+    order = work.method.error_order
     return runge_kutta.first_step(
-        work.tableau, work.slope, times.t0, times.y0, slopes, span, times.rtol, times.atol
+        order, work.slope, times.t0, times.y0, slopes, span, times.rtol, times.atol
     )
 
 
@@ -266,7 +278,7 @@ class _Rounds:
         left = target - s.t
         last = s.dt * (1.0 + 1e-3) >= left
         dt = jnp.where(last, left, s.dt)
-        new, slope, error, bend = runge_kutta.step(work.tableau, work.slope, s.t, s.y, s.slope, dt)
+        new, slope, error, bend = work.step(s.t, s.y, s.slope, dt, work.args)
         frozen = jax.lax.stop_gradient((error, s.y, new))
         size, entries = runge_kutta.error_norm(*frozen, rtol, atol)
         finite = jnp.isfinite(size) & jnp.all(jnp.isfinite(slope), axis=0)
@@ -321,7 +333,7 @@ class _Rounds:
         t = jnp.where(x.accept, jnp.where(x.last, x.target, s.t + x.dt), s.t)
         save, saved = self.saved(s, x, t, tuple(c.found[:2]))
         tape = None if c.tape is None else self.recorded(c.tape, s, x, save)
-        q = self.work.tableau.embedded_order + 1.0
+        q = self.work.method.error_order + 1.0
         following, before = runge_kutta.next_step(q, x.size, s.before, x.dt, s.dt, x.accept)
         moved = _Lanes(
             s.who,

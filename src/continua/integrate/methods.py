@@ -1,10 +1,11 @@
-"""Integrators as values: the explicit Runge-Kutta methods."""
+"""Integrators as values: what they have in common, and the explicit Runge-Kutta methods."""
 
 import abc
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from continua.integrate import tableaus
+from continua.integrate import runge_kutta, tableaus
+from continua.integrate.fields import AbstractField
 from continua.integrate.tableaus import Tableau
 
 
@@ -22,10 +23,101 @@ class AbstractIntegrator(abc.ABC):
         return type(self).__name__
 
 
-class AbstractExplicitRungeKutta(AbstractIntegrator):
+class AbstractOneStep(AbstractIntegrator):
+    """A method that goes from one state to the next, for steps of any length.
+
+    States are flat arrays `(n,)`. `memory` is what a step hands to the next one beside
+    the state, such as the slope that it ended with; `()` if nothing.
+    """
+
+    takes: ClassVar[type[AbstractField] | None] = None  # the structure that a field needs
+
+    @property
+    @abc.abstractmethod
+    def order(self) -> int:
+        """The order of a step's result."""
+
+    @property
+    @abc.abstractmethod
+    def evaluations(self) -> int:
+        """Calls of the right-hand side in a step."""
+
+    @abc.abstractmethod
+    def begin(self, field: Any, t: Any, y: Any) -> Any:
+        """The first step's memory."""
+
+    @abc.abstractmethod
+    def move(self, field: Any, weights: Any, t: Any, y: Any, memory: Any, dt: Any) -> tuple:
+        """One step of length `dt`: the new state and memory."""
+
+    @abc.abstractmethod
+    def slope(self, field: Any, t: Any, y: Any, memory: Any) -> Any:
+        """`dy/dt` where a step ended."""
+
+    def weights(self, field: Any, dt: Any) -> Any:
+        """What many steps of length `dt` have in common, such as a factorisation."""
+        return ()
+
+
+class AbstractEmbedded(AbstractOneStep):
+    """A method that can estimate its error, so that it can choose its steps.
+
+    Its memory is the slope.
+    """
+
+    on_lanes: ClassVar[bool] = False  # whether `step` takes states `(n, w)` of many lanes too
+
+    @property
+    @abc.abstractmethod
+    def error_order(self) -> int:
+        """The order of what the result is compared with; 0 without an estimate."""
+
+    @abc.abstractmethod
+    def step(self, field: Any, t: Any, y: Any, slope: Any, dt: Any) -> tuple[Any, Any, Any, Any]:
+        """One step of length `dt` from `y` at `t`, where the slope is `slope`.
+
+        **Returns:** the new state, the slope there, the error estimate, and what the
+        cubic Hermite polynomial of the step lacks (`None` if unknown).
+        """
+
+    def begin(self, field, t, y):
+        """The first slope."""
+        return field(t, y)
+
+    def move(self, field, weights, t, y, memory, dt):
+        """One step: the new state and the slope there."""
+        new, slope, *_ = self.step(field, t, y, memory, dt)
+        return new, slope
+
+    def slope(self, field, t, y, memory):
+        """`dy/dt`, which is known."""
+        return memory
+
+
+class AbstractExplicitRungeKutta(AbstractEmbedded):
     """An explicit Runge-Kutta method; subclasses state its `tableau`."""
 
     tableau: ClassVar[Tableau]
+    on_lanes: ClassVar[bool] = True
+
+    @property
+    def order(self):
+        """The order of a step's result."""
+        return self.tableau.order
+
+    @property
+    def error_order(self):
+        """The order of the embedded method."""
+        return self.tableau.embedded_order
+
+    @property
+    def evaluations(self):
+        """Calls of the right-hand side in a step."""
+        return runge_kutta.evaluations_per_step(self.tableau)
+
+    def step(self, field, t, y, slope, dt):
+        """One step."""
+        return runge_kutta.step(self.tableau, field, t, y, slope, dt)
 
 
 @dataclasses.dataclass(frozen=True)

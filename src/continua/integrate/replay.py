@@ -116,11 +116,9 @@ class _Rounds:
         t, dt, y = tape.t[row, who], tape.dt[row, who], tape.y[row, :, who].T
 
         def one(y, moving):
-            def at(t, y):
-                return work.slope(t, y, together(moving, work.args))
-
-            slope = at(t, y)
-            new, after, _, bend = runge_kutta.step(work.tableau, at, t, y, slope, dt)
+            args = together(moving, work.args)
+            slope = work.slope(t, y, args)
+            new, after, _, bend = work.step(t, y, slope, dt, args)
             return y, dt * slope, new, dt * after, jnp.zeros_like(y) if bend is None else bend
 
         _, pull = jax.vjp(one, y, smooth(work.args))

@@ -9,29 +9,15 @@ estimate (a PI controller).
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from continua.integrate.tableaus import Tableau
-from continua.integrate.trajectory import NON_FINITE, all_finite
 
 _SAFETY, _SHRINK, _GROW = 0.9, 0.2, 10.0
 _SMALLEST = 1e-4  # an error below this says no more about the next step
-
-
-class State(NamedTuple):
-    """Where an integration with fixed steps is: time, state, slope, the last step and what
-    it computed (`suspect`), the steps done, and a code."""
-
-    t: Any
-    y: Any
-    slope: Any
-    dt_last: Any
-    suspect: Any
-    steps: Any
-    code: Any
 
 
 def step(tableau: Tableau, field: Callable, t, y, slope, dt) -> tuple[Any, Any, Any, Any]:
@@ -132,7 +118,7 @@ def next_step(q: float, size, before, dt, planned, accept) -> tuple[Any, Any]:
     return following, jnp.where(accept & ~cut, size, before)
 
 
-def first_step(tableau: Tableau, field, t, y, slope, span, rtol, atol):
+def first_step(error_order: int, field, t, y, slope, span, rtol, atol):
     """The length of a first step, from two slopes (one evaluation).
 
     **Reference:** hairer1993solving
@@ -151,30 +137,6 @@ def first_step(tableau: Tableau, field, t, y, slope, span, rtol, atol):
     d2 = norm(jax.lax.stop_gradient(field(t + guess, y + guess * slope)) - slope)
     d2 = d2 / jnp.maximum(guess, tiny)
     largest = jnp.maximum(jnp.maximum(d1, d2), 1e-12)
-    found = (0.01 / largest) ** (1.0 / (tableau.embedded_order + 1))
+    found = (0.01 / largest) ** (1.0 / (error_order + 1))
     found = jnp.minimum(jnp.minimum(100.0 * guess, found), span)
     return jnp.where(jnp.isfinite(found), found, guess)
-
-
-def advance_fixed(tableau, field, state: State, target, count: Any) -> State:
-    """`count` equal steps to `target`; the last finite state is kept on a failure."""
-    start = state.t
-    dt = (target - start) / jnp.asarray(count, start.dtype)
-
-    def body(i, s: State) -> State:
-        t = start + i.astype(start.dtype) * dt
-        new, slope, *_ = step(tableau, field, t, s.y, s.slope, dt)
-        good = all_finite(new) & all_finite(slope) & (s.code == 0)
-        code = jnp.where((s.code == 0) & ~good, NON_FINITE, s.code)
-        return s._replace(
-            t=jnp.where(good, t + dt, s.t),
-            y=jnp.where(good, new, s.y),
-            slope=jnp.where(good, slope, s.slope),
-            dt_last=dt,
-            suspect=jnp.where(s.code == 0, jnp.abs(new + 0.0 * slope), s.suspect),
-            steps=s.steps + good.astype(s.steps.dtype),
-            code=code,
-        )
-
-    after = jax.lax.fori_loop(0, count, body, state)
-    return after._replace(t=jnp.where(after.code == 0, target, after.t))

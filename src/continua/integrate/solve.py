@@ -11,12 +11,13 @@ from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 
 from continua.core.errors import InputError
-from continua.integrate import runge_kutta
+from continua.integrate import fields, fixed
+from continua.integrate.fields import AbstractField
 from continua.integrate.gradients import Direct, Replay, solver
 from continua.integrate.lanes import Times
-from continua.integrate.methods import AbstractExplicitRungeKutta
+from continua.integrate.methods import AbstractEmbedded, AbstractOneStep
 from continua.integrate.stiff import Diffrax
-from continua.integrate.trajectory import Found, Trajectory, hide_unreached, worst_component
+from continua.integrate.trajectory import Found, Trajectory
 
 _REPLAY = Replay()
 
@@ -70,8 +71,8 @@ def solve(
 
     **Raises:** `InputError` for a method without error estimate and without `dt0`.
     """
-    _check(method, dt0)
-    adaptive = dt0 is None and isinstance(method, AbstractExplicitRungeKutta)
+    _check(field, method, dt0)
+    adaptive = dt0 is None and isinstance(method, AbstractEmbedded)
     if ensemble and not adaptive:
 
         def one(y):
@@ -82,37 +83,36 @@ def solve(
 
         return jax.vmap(one)(y0)
     like = jax.tree.map(lambda x: jnp.asarray(x)[0], y0) if ensemble else y0
-    flat, unravel = ravel_pytree(like)
-    real = jnp.zeros((), flat.dtype).real.dtype
-    counts, at_start = _counts(t0, t1 if saveat is None else saveat, dt0)
+    y, unravel = ravel_pytree(like)
+    real = jnp.zeros((), y.dtype).real.dtype
+    counts, early = _counts(t0, t1 if saveat is None else saveat, dt0)
     t0, t1 = (jnp.asarray(t, real) for t in (t0, t1))
     saveat = t1[None] if saveat is None else jnp.asarray(saveat, real)
     # Backwards in time is forwards in s = -t.
     sign = jnp.where(t1 >= t0, 1.0, -1.0).astype(real)
-
-    @jax.jit  # traced once for all stages
-    def forward(s, y):
-        return sign * ravel_pytree(field(sign * s, unravel(y), args))[0]
-
+    if isinstance(field, AbstractField):
+        forward = field.flat(unravel, sign, args)
+    else:
+        forward = fields.flat(field, unravel, sign, args)
     rtol, atol = (jnp.asarray(x, real) for x in (rtol, atol))
     start, ends = sign * t0, sign * saveat
-    if dt0 is None and isinstance(method, AbstractExplicitRungeKutta):
+    if adaptive:
         if ensemble:
-            flat = jax.vmap(lambda y: ravel_pytree(y)[0], out_axes=-1)(y0)
-        times = Times(start, flat, ends, rtol, atol)
+            y = jax.vmap(lambda y: ravel_pytree(y)[0], out_axes=-1)(y0)
+        times = Times(start, y, ends, rtol, atol)
         options = {"max_steps": max_steps, "dense": dense, "gradient": gradient}
-        found = _adaptive(method.tableau, forward, times, ensemble=ensemble, **options)
+        found = _adaptive(method, forward, times, ensemble=ensemble, **options)
     elif isinstance(method, Diffrax):
-        found = method.run(forward, start, ends, flat, rtol, atol, dt0, max_steps)
+        found = method.run(forward, start, ends, y, rtol, atol, dt0, max_steps)
     else:
-        found = _fixed(method.tableau, forward, start, ends, flat, counts, at_start)
+        found = fixed.march(method, forward, start, ends, y, counts, early)
 
     def outer(found: Found) -> Trajectory:
         back = jax.vmap(unravel)
         return Trajectory(
             saveat,
             back(found.ys),
-            back(sign.astype(flat.dtype) * found.slopes),
+            back(sign.astype(y.dtype) * found.slopes),
             found.steps,
             found.rejected,
             found.evaluations,
@@ -125,14 +125,23 @@ def solve(
     return jax.vmap(outer, in_axes=-1)(found) if ensemble else outer(found)
 
 
-def _check(method, dt0) -> None:
-    if not isinstance(method, (AbstractExplicitRungeKutta, Diffrax)):
+def _check(field, method, dt0) -> None:
+    if not isinstance(method, (AbstractOneStep, Diffrax)):
         raise InputError(
             f"got {type(method).__name__}, expected an integrator",
             where="integrate.solve.method",
             fix="give a value such as Tsit5()",
         )
-    if dt0 is None and not isinstance(method, Diffrax) and method.tableau.error is None:
+    if isinstance(method, Diffrax):
+        return
+    if method.takes is not None and not isinstance(field, method.takes):
+        raise InputError(
+            f"{method.name} needs a field of known structure, got {type(field).__name__}",
+            where="integrate.solve.field",
+            fix=f"give {method.takes.__name__}(...), or take Tsit5()",
+        )
+    estimates = isinstance(method, AbstractEmbedded) and method.error_order > 0
+    if dt0 is None and not estimates:
         raise InputError(
             f"{method.name} has no error estimate",
             where="integrate.solve.dt0",
@@ -155,7 +164,7 @@ def _counts(t0, ends, dt0) -> tuple[Any, bool]:
     return int(max(np.ceil(np.max(gaps) / dt0 - 1e-6), 1)), bool(gaps[0] == 0)
 
 
-def _adaptive(tableau, forward, times: Times, *, ensemble: bool, **options) -> Found:
+def _adaptive(method, forward, times: Times, *, ensemble: bool, **options) -> Found:
     one = times.y0[..., 0] if ensemble else times.y0
     # All that the field closes over becomes an argument, so that it has its gradient.
     closed = eqx.filter_closure_convert(forward, times.t0, one)
@@ -169,36 +178,4 @@ def _adaptive(tableau, forward, times: Times, *, ensemble: bool, **options) -> F
         m = times.y0.shape[-1]
         wide = (jnp.broadcast_to(x[..., None], (*x.shape, m)) for x in times._replace(y0=one))
         times = Times(*wide)._replace(y0=times.y0)
-    return solver(tableau, field, ensemble=ensemble, **options)(times, tuple(args))
-
-
-def _fixed(tableau, field, t0, ends, y0, counts, at_start: bool) -> Found:
-    slope = field(t0, y0)
-    zero = jnp.zeros((), jnp.int32)
-    dt = jnp.zeros((), t0.dtype)
-    state = runge_kutta.State(t0, y0, slope, dt, jnp.zeros_like(jnp.abs(y0)), zero, zero)
-    first = (y0[None], slope[None], jnp.ones((1,), bool))
-
-    def advance(state, item):
-        end, count = item
-        count = counts if isinstance(counts, int) else count
-        state = runge_kutta.advance_fixed(tableau, field, state, end, count)
-        return state, (state.y, state.slope, state.code == 0)
-
-    ahead = ends[1:] if at_start else ends
-    items = (ahead, ahead if isinstance(counts, int) else counts)
-    state, rows = jax.lax.scan(advance, state, items)
-    if at_start:
-        rows = tuple(jnp.concatenate(pair) for pair in zip(first, rows, strict=True))
-    ys, slopes, reached = rows
-    return Found(
-        hide_unreached(ys, reached),
-        hide_unreached(slopes, reached),
-        state.steps,
-        zero,
-        state.code,
-        state.t,
-        jnp.where(state.code == 0, 0, worst_component(state.suspect)).astype(jnp.int32),
-        state.dt_last,
-        1 + runge_kutta.evaluations_per_step(tableau) * state.steps,
-    )
+    return solver(method, field, ensemble=ensemble, **options)(times, tuple(args))
