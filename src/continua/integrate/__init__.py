@@ -2,12 +2,31 @@
 
 from continua.integrate.exponential import etdrk4
 from continua.integrate.gradients import Direct, Replay
-from continua.integrate.methods import RK4, Bosh3, Dopri5, Euler, Heun, Tsit5
+from continua.integrate.methods import (
+    RK4,
+    SSPRK3,
+    Bosh3,
+    Dopri5,
+    Dopri8,
+    Euler,
+    Heun,
+    Midpoint,
+    Ralston,
+    Tsit5,
+    Vern7,
+    Vern9,
+)
 from continua.integrate.solve import solve
 from continua.integrate.stiff import Diffrax
 from continua.integrate.trajectory import Trajectory
 
 __all__ = [
+    "Vern9",
+    "Vern7",
+    "Ralston",
+    "Midpoint",
+    "Dopri8",
+    "SSPRK3",
     "RK4",
     "Bosh3",
     "Diffrax",

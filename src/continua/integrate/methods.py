@@ -4,7 +4,7 @@ import abc
 import dataclasses
 from typing import Any, ClassVar
 
-from continua.integrate import runge_kutta, tableaus
+from continua.integrate import runge_kutta, tableaus, tableaus_high
 from continua.integrate.fields import AbstractField
 from continua.integrate.tableaus import Tableau
 
@@ -80,6 +80,11 @@ class AbstractEmbedded(AbstractOneStep):
         cubic Hermite polynomial of the step lacks (`None` if unknown).
         """
 
+    @property
+    @abc.abstractmethod
+    def dense_order(self) -> int:
+        """The order of a step's polynomial, 3 where `step` knows no more than its ends."""
+
     def begin(self, field, t, y):
         """The first slope."""
         return field(t, y)
@@ -115,6 +120,11 @@ class AbstractExplicitRungeKutta(AbstractEmbedded):
         """Calls of the right-hand side in a step."""
         return runge_kutta.evaluations_per_step(self.tableau)
 
+    @property
+    def dense_order(self):
+        """The order of a step's polynomial."""
+        return 3 if self.tableau.bend is None else 4
+
     def step(self, field, t, y, slope, dt):
         """One step."""
         return runge_kutta.step(self.tableau, field, t, y, slope, dt)
@@ -140,6 +150,40 @@ class Heun(AbstractExplicitRungeKutta):
 
     tableau: ClassVar[Tableau] = tableaus.HEUN
     reference: ClassVar[str] = "hairer1993solving"
+
+
+@dataclasses.dataclass(frozen=True)
+class Midpoint(AbstractExplicitRungeKutta):
+    """The explicit midpoint method, order 2, its error estimated by Euler's.
+
+    **Reference:** hairer1993solving
+    """
+
+    tableau: ClassVar[Tableau] = tableaus.MIDPOINT
+    reference: ClassVar[str] = "hairer1993solving"
+
+
+@dataclasses.dataclass(frozen=True)
+class Ralston(AbstractExplicitRungeKutta):
+    """The method of order 2 with the least error bound, its error estimated by Euler's.
+
+    **Reference:** ralston1962runge
+    """
+
+    tableau: ClassVar[Tableau] = tableaus.RALSTON
+    reference: ClassVar[str] = "ralston1962runge"
+
+
+@dataclasses.dataclass(frozen=True)
+class SSPRK3(AbstractExplicitRungeKutta):
+    """The strong-stability-preserving method of Shu and Osher, order 3, its error estimated
+    by Heun's.
+
+    **Reference:** shu1988efficient
+    """
+
+    tableau: ClassVar[Tableau] = tableaus.SSPRK3
+    reference: ClassVar[str] = "shu1988efficient"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,3 +228,36 @@ class Tsit5(AbstractExplicitRungeKutta):
 
     tableau: ClassVar[Tableau] = tableaus.TSIT5
     reference: ClassVar[str] = "tsitouras2011runge"
+
+
+@dataclasses.dataclass(frozen=True)
+class Dopri8(AbstractExplicitRungeKutta):
+    """The pair of Prince and Dormand, orders 8 and 7.
+
+    **Reference:** prince1981high
+    """
+
+    tableau: ClassVar[Tableau] = tableaus_high.DOPRI8
+    reference: ClassVar[str] = "prince1981high"
+
+
+@dataclasses.dataclass(frozen=True)
+class Vern7(AbstractExplicitRungeKutta):
+    """The most efficient pair of Verner of orders 7 and 6.
+
+    **Reference:** verner2010numerically
+    """
+
+    tableau: ClassVar[Tableau] = tableaus_high.VERN7
+    reference: ClassVar[str] = "verner2010numerically"
+
+
+@dataclasses.dataclass(frozen=True)
+class Vern9(AbstractExplicitRungeKutta):
+    """The most efficient pair of Verner of orders 9 and 8, for errors below 1e-10.
+
+    **Reference:** verner2010numerically
+    """
+
+    tableau: ClassVar[Tableau] = tableaus_high.VERN9
+    reference: ClassVar[str] = "verner2010numerically"

@@ -60,7 +60,8 @@ def solve(
       the saved times; `None` for adaptive ones.
     - `max_steps`: adaptive steps at the most.
     - `dense`: whether saved states are read off the polynomials of adaptive steps, which
-      costs nothing, or met by a step each, which is more exact (`False`).
+      costs nothing, where the method has one of its own order or one below; else, and with
+      `False`, each is met by a step, which is more exact.
     - `gradient`: of adaptive steps: `Replay()` for reverse mode, `Direct()` for forward
       mode.
     - `ensemble`: whether the arrays of `y0` have a leading axis of trajectories, which
@@ -100,6 +101,7 @@ def solve(
         if ensemble:
             y = jax.vmap(lambda y: ravel_pytree(y)[0], out_axes=-1)(y0)
         times = Times(start, y, ends, rtol, atol)
+        dense = dense and method.dense_order >= method.order - 1
         options = {"max_steps": max_steps, "dense": dense, "gradient": gradient}
         found = _adaptive(method, forward, times, ensemble=ensemble, **options)
     elif isinstance(method, Diffrax):

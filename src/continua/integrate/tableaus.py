@@ -52,6 +52,33 @@ HEUN = Tableau(
     embedded_order=1,
 )
 
+MIDPOINT = Tableau(
+    a=((), (1 / 2,)),
+    b=(0.0, 1.0),
+    c=(0.0, 1 / 2),
+    order=2,
+    error=(-1.0, 1.0),
+    embedded_order=1,
+)
+
+RALSTON = Tableau(
+    a=((), (2 / 3,)),
+    b=(1 / 4, 3 / 4),
+    c=(0.0, 2 / 3),
+    order=2,
+    error=(-3 / 4, 3 / 4),
+    embedded_order=1,
+)
+
+SSPRK3 = Tableau(
+    a=((), (1.0,), (1 / 4, 1 / 4)),
+    b=(1 / 6, 1 / 6, 2 / 3),
+    c=(0.0, 1.0, 1 / 2),
+    order=3,
+    error=(-1 / 3, -1 / 3, 2 / 3),
+    embedded_order=2,
+)
+
 RK4 = Tableau(
     a=((), (1 / 2,), (0.0, 1 / 2), (0.0, 0.0, 1.0)),
     b=(1 / 6, 1 / 3, 1 / 3, 1 / 6),
