@@ -1,5 +1,6 @@
 """Integrators: how time is stepped, one engine for all explicit methods."""
 
+from continua.integrate.control import PID
 from continua.integrate.exponential import etdrk4
 from continua.integrate.gradients import Direct, Replay
 from continua.integrate.methods import (
@@ -21,6 +22,7 @@ from continua.integrate.stiff import Diffrax
 from continua.integrate.trajectory import Trajectory
 
 __all__ = [
+    "PID",
     "Vern9",
     "Vern7",
     "Ralston",

@@ -199,4 +199,5 @@ def etdrk4(
         t0 + good.astype(real) * dt,
         jnp.where(failed, worst_component(y), 0).astype(jnp.int32),
         dt,
+        y,
     )

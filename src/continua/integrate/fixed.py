@@ -65,6 +65,7 @@ def march(method: Any, field: Any, t0: Any, ends: Any, y0: Any, counts: Any, ear
         jnp.where(state.code == 0, 0, worst_component(state.suspect)).astype(jnp.int32),
         state.dt_last,
         1 + method.evaluations * state.steps,
+        state.y,
     )
 
 

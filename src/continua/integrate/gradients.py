@@ -2,31 +2,35 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
-from continua.integrate import lanes
+from continua.integrate import lanes, rounds
 from continua.integrate.methods import AbstractEmbedded
-from continua.integrate.replay import replay
+from continua.integrate.replay import Asked, replay
+from continua.integrate.rounds import Tape
+from continua.integrate.trajectory import SUCCESS, Found
 
 
 @dataclasses.dataclass(frozen=True)
 class Replay:
-    """Reverse mode: the accepted steps are kept, and gone back over one by one.
+    """Reverse mode: the steps are gone back over one by one.
 
     The gradient is that of the numbers which the accepted steps computed, with their
-    lengths held fixed; memory grows with the number of steps. For forward mode take
-    `Direct`.
+    lengths held fixed. States of the last steps are kept; of those before, some, from
+    which the others are computed once more, so that memory grows with the root of the
+    number of steps. For forward mode take `Direct`.
 
     **Arguments:**
 
-    - `steps`: accepted steps of a trajectory for which there is room, 2048; with more,
-      the solve ends at the step limit.
+    - `steps`: steps of a trajectory, rejected ones included, for which there is room,
+      4096; with more, the solve ends at the step limit.
     """
 
-    steps: int = 2048
+    steps: int = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,10 +45,9 @@ def solver(
     method: AbstractEmbedded,
     field: Callable,
     *,
-    max_steps: int,
-    dense: bool,
     gradient: Replay | Direct,
     ensemble: bool,
+    **options: Any,
 ) -> Callable:
     """A function `(times, args)` to `lanes.Found`, with the gradient that was asked for.
 
@@ -56,21 +59,23 @@ def solver(
 
     - `method`: one that estimates its error.
     - `field`: `(t, y, args) -> dy/dt`, `args` a tuple of arrays.
-    - `max_steps`: rejected ones included.
-    - `dense`: whether saves are read off the polynomials of the steps.
     - `gradient`: how gradients are taken.
     - `ensemble`: whether there are many trajectories, with arguments in common.
+    - `options`: the further parts of a `lanes.Work`.
     """
     room = gradient.steps if isinstance(gradient, Replay) else None
 
-    options = {"max_steps": max_steps, "dense": dense}
+    def work(each, times, args, own_lanes=False):
+        return lanes.Work(method, field, times, args, each, own_lanes=own_lanes, **options)
 
     def forward(each, times, args):
-        return lanes.integrate(lanes.Work(method, field, times, args, each), **options)[0], ()
+        return rounds.integrate(work(each, times, args))[0], ()
 
     def recorded(each, times, args):
-        work = lanes.Work(method, field, times, args, each)
-        return lanes.integrate(work, **options, room=room), ()
+        found, tape = rounds.integrate(work(each, times, args, not ensemble), room)
+        assert tape is not None
+        # Under vmap, all that goes from here to there must belong to trajectories.
+        return (found, tape if ensemble else rounds.spread(tape, times.t0.size)), ()
 
     if room is None:  # tangents of one trajectory need no lanes of their own
         direct = _many(forward) if ensemble else _alone(forward)
@@ -79,8 +84,9 @@ def solver(
     plain = lift(forward)
 
     def backward(each, of, args):
-        times, *rest = of
-        return _backward(lanes.Work(method, field, times, args, each), *rest)
+        times, found, tape, asked = of
+        tape = tape if ensemble else rounds.gathered(tape)
+        return _backward(work(each, times, args, not ensemble), room, found, tape, asked)
 
     @jax.custom_vjp
     def run(times, args):
@@ -93,26 +99,26 @@ def solver(
 
     def run_backward(kept, cotangent):
         times, args, found, tape = kept
-        in_ys, in_slopes = cotangent.ys, (cotangent.slopes,)
-        in_ys = jnp.zeros_like(found.ys) if isinstance(in_ys, SymbolicZero) else in_ys
-        in_slopes = () if isinstance(in_slopes[0], SymbolicZero) else in_slopes
-        return lift(backward, own_args=True)((times, found, tape, in_ys, in_slopes), args)
+        ys, *rest = (
+            () if isinstance(x, SymbolicZero) else (x,) for x in (cotangent.ys, cotangent.y_end)
+        )
+        asked = Asked(ys[0] if ys else jnp.zeros_like(found.ys), *rest)
+        return lift(backward, own_args=True)((times, found, tape, asked), args)
 
     run.defvjp(run_forward, run_backward, symbolic_zeros=True)
     return run
 
 
-def _backward(work: lanes.Work, found, tape, in_ys, in_slopes: tuple):
-    """Gradients in the times and the arguments; `in_slopes` is empty where it is zero."""
-    slopes = in_slopes[0] if in_slopes else None
-    at_start, in_args = replay(work, found, tape, in_ys, slopes)
+def _backward(work: lanes.Work, room: int, found: Found, tape: Tape, asked: Asked):
+    """Gradients in the times and the arguments."""
+    at_start, in_args = replay(work, room, tape, asked)
     times = work.times
     # A later save is further along its trajectory, a later start less far.
-    in_ends = jnp.sum(in_ys * found.slopes, axis=1).real
-    if slopes is not None:
-        given = (times.ends, found.ys), (jnp.ones_like(times.ends), found.slopes)
-        bend = jax.jvp(jax.vmap(work.slope), *given)[1]
-        in_ends = in_ends + jnp.sum(slopes * bend, axis=1).real
+    slopes = jax.vmap(work.slope)(times.ends, found.ys)
+    in_ends = jnp.sum(asked.ys * slopes, axis=1).real
+    for in_y_end in asked.y_end:
+        last = jnp.sum(in_y_end * slopes[-1], axis=0).real
+        in_ends = in_ends.at[-1].add(jnp.where(found.code == SUCCESS, last, 0))
     in_t0 = -jnp.sum(at_start * work.slope(times.t0, times.y0), axis=0).real
     zero = jnp.zeros_like(times.rtol)
     return lanes.Times(in_t0, at_start, in_ends, zero, zero), in_args

@@ -1,4 +1,4 @@
-r"""Gradients in reverse mode, back over the accepted steps of `lanes`.
+r"""Gradients in reverse mode, back over the rounds that were recorded.
 
 For each step, the transpose of its derivative is applied to the gradient that has come
 so far,
@@ -16,127 +16,146 @@ import jax
 import jax.numpy as jnp
 
 from continua.integrate import runge_kutta
-from continua.integrate.lanes import Tape, Work, smooth, together, where
-from continua.integrate.trajectory import Found
+from continua.integrate.lanes import Work, pick, smooth, together
+from continua.integrate.rounds import SAVES, Rounds, Row, Tape
+
+
+class Asked(NamedTuple):
+    """Gradients in what a solve returned.
+
+    **Arguments:**
+
+    - `ys`: `(k, n, m)`.
+    - `y_end`: one array `(n, m)`, none where it is zero.
+    """
+
+    ys: Any
+    y_end: tuple
 
 
 class _Back(NamedTuple):
     who: Any
-    step: Any  # the step that is gone back over next
-    y: Any  # the gradient in the state after it
+    y: Any  # the gradient in the state of each lane
+    slope: Any  # and in the slope that its next step begins with
+    at_start: tuple  # both, of the trajectories
+    args: Any
 
 
-def replay(work: Work, found: Found, tape: Tape, in_ys: Any, in_slopes: Any) -> tuple[Any, tuple]:
+def replay(work: Work, room: int, tape: Tape, asked: Asked) -> tuple[Any, tuple]:
     """Gradients in the initial states and the arguments.
 
     **Arguments:**
 
     - `work`: what was integrated.
-    - `found`, `tape`: what `lanes.integrate` returned.
-    - `in_ys`, `in_slopes`: gradients in what was saved, `(k, n, m)`; `None` for the
-      second leaves it out.
+    - `room`, `tape`: what `rounds.integrate` was given, and what it returned.
+    - `asked`: gradients in what was found.
 
     **Returns:** gradients in `work.times.y0` and in `smooth(work.args)`.
     """
-    moving = found.steps > 0
-    count = moving.sum().astype(jnp.int32)
-    # Those that took a step come before those that did not.
-    rounds = _Rounds(work, found, tape, in_ys, in_slopes, jnp.argsort(~moving), count)
-    lanes = rounds.taken_up(jnp.arange(work.lanes, dtype=jnp.int32))
-    waiting, running = jnp.full((), work.lanes, jnp.int32), count
+    rounds = Rounds.of(work, room)
+    back = _Rounds(work, asked._replace(ys=jnp.moveaxis(asked.ys, -1, 0)))
+    y0 = work.times.y0
+    # No trajectory is on a lane after the last round.
+    nobody = jnp.full(work.lanes, work.count, jnp.int32)
+    none, whole = jnp.zeros((y0.shape[0], work.lanes), y0.dtype), jnp.zeros_like(y0)
     nothing = jax.tree.map(jnp.zeros_like, smooth(work.args))
-    carry = (lanes, waiting, running, jnp.zeros_like(work.times.y0), nothing)
-    *_, at_start, in_args = jax.lax.while_loop(lambda c: c[2] > 0, rounds.round, carry)
-    # What was asked for at the initial time is the initial state itself.
-    early = work.early()[:, None]
-    at_start = at_start + jnp.sum(jnp.where(early, in_ys, 0), axis=0)
-    if in_slopes is not None:
-        _, pull = jax.vjp(
-            lambda y, moving: work.slope(work.times.t0, y, together(moving, work.args)),
-            work.times.y0,
-            smooth(work.args),
+    lanes = _Back(nobody, none, none, (whole, whole), nothing)
+
+    def segment(of):
+        lanes, rows, number, left = of
+        lanes, _ = jax.lax.while_loop(
+            lambda of: of[1] > 0,
+            lambda of: (back.round(of[0], jax.tree.map(lambda a: a[of[1] - 1], rows)), of[1] - 1),
+            (lanes, number),
         )
-        add, more = pull(jnp.sum(jnp.where(early, in_slopes, 0), axis=0))
-        at_start, in_args = at_start + add, jax.tree.map(jnp.add, in_args, more)
-    return at_start, in_args
+        rows = jax.lax.cond(
+            left > 1, lambda rows: rounds.again(tape, left - 2, rows), lambda rows: rows, rows
+        )
+        return lanes, rows, jnp.asarray(rounds.segment, jnp.int32), left - 1
+
+    lanes, *_ = jax.lax.while_loop(
+        lambda of: of[3] > 0, segment, (lanes, tape.rows, tape.rounds, tape.segments)
+    )
+    at_start, first_slopes = back.handed_over(lanes, nobody).at_start
+
+    def first(y, moving):
+        return work.slope(work.times.t0, y, together(moving, work.args))
+
+    add, more = jax.vjp(first, y0, smooth(work.args))[1](first_slopes)
+    # What was asked for at the initial time is the initial state itself.
+    early = jnp.sum(jnp.where(work.early()[:, None], asked.ys, 0), axis=0)
+    return at_start + add + early, jax.tree.map(jnp.add, lanes.args, more)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Rounds:
-    """The rounds of all lanes backwards, over the trajectories in the order of `queue`."""
+    """The rounds of all lanes backwards; gradients in saves are `(m, k, n)` here."""
 
     work: Work
-    found: Found
-    tape: Tape
-    in_ys: Any
-    in_slopes: Any
-    queue: Any
-    count: Any
+    asked: Asked
 
-    def taken_up(self, place: Any) -> _Back:
-        """Lanes at the end of the trajectories at a place of the queue."""
-        who = jnp.take(self.queue, place, mode="clip")
-        last = jnp.take(self.found.steps, who) - 1
-        nothing = jnp.zeros((self.work.times.y0.shape[0], *place.shape), self.work.times.y0.dtype)
-        who = jnp.where(place < self.count, who, self.work.count).astype(jnp.int32)
-        return _Back(who, last, nothing)
+    def handed_over(self, lanes: _Back, who: Any) -> _Back:
+        """Lanes on which come the trajectories `who`, from their ends."""
+        new = lanes.who != who
+        place = jnp.where(new, lanes.who, self.work.count)
+        pairs = zip(lanes.at_start, (lanes.y, lanes.slope), strict=True)
+        at_start = tuple(a.at[:, place].set(x, mode="drop") for a, x in pairs)
+        y = slope = jnp.zeros_like(lanes.y)
+        for y_end in self.asked.y_end:
+            y = pick(y_end, who)
+        y, slope = jnp.where(new, y, lanes.y), jnp.where(new, slope, lanes.slope)
+        return _Back(who, y, slope, at_start, lanes.args)
 
-    def asked(self, who, row, active, after) -> tuple:
+    def within(self, row: Row, lanes: _Back) -> tuple:
         """Gradients in what a step computed: its state and slope at both ends, its bend."""
-        tape, k = self.tape, self.work.saves
-        t, dt, save = (a[row, who] for a in (tape.t, tape.dt, tape.save))
-        met = jnp.where(active, tape.met[row, who], 0)
-        size = jnp.where(dt > 0, dt, 1.0)
+        k, m = self.work.saves, self.work.count
+        accept = row.dt > 0
+        met = jnp.where(accept, row.met, 0)[:, None]
+        size = jnp.where(accept, row.dt, 1.0)[:, None]
+        ends, whose = self.work.times.ends.T, jnp.minimum(row.who, m - 1)[:, None]
+        few = jnp.arange(min(k, SAVES), dtype=row.save.dtype)
 
         def read(of):
-            number, asked = of
-            here = number < met
-            at = jnp.minimum(save + number, k - 1)
-            end = self.work.times.ends[at, who]
-            share = jnp.where(here & (dt > 0), (end - t) / size, 1.0)
-            values, slopes = runge_kutta.basis(share)
-            in_y = jnp.where(here, self.in_ys[at, :, who].T, 0)
-            asked = tuple(a + v * in_y for a, v in zip(asked, values, strict=True))
-            if self.in_slopes is not None:
-                in_slope = jnp.where(here, self.in_slopes[at, :, who].T, 0) / size
-                asked = tuple(a + v * in_slope for a, v in zip(asked, slopes, strict=True))
-            return number + 1, asked
+            done, within = of
+            here = done + few < met
+            at = jnp.minimum(row.save[:, None] + done + few, k - 1)
+            share = jnp.where(here, (ends[whose, at] - row.t[:, None]) / size, 1.0)
+            in_ys = jnp.where(here[..., None], self.asked.ys[whose, at], 0)
+            values = runge_kutta.basis(share)
+            pairs = zip(within, values, strict=True)
+            return done + few.size, tuple(
+                a + jnp.sum(v[..., None] * in_ys, axis=1).T for a, v in pairs
+            )
 
-        none = jnp.zeros_like(after)
-        begin = (jnp.zeros((), jnp.int32), (none, none, jnp.where(active, after, 0), none, none))
-        return jax.lax.while_loop(lambda of: jnp.any(of[0] < met), read, begin)[1]
+        none = jnp.zeros_like(lanes.y)
+        y, slope = jnp.where(accept, lanes.y, 0), jnp.where(accept, lanes.slope, 0)
+        begin = (jnp.zeros((), row.save.dtype), (none,) * 5)
+        start, first, end, last, bend = jax.lax.while_loop(
+            lambda of: jnp.any(of[0] < met), read, begin
+        )[1]
+        return start, row.dt * first, y + end, slope + row.dt * last, bend
 
-    def round(self, carry):
-        lanes, waiting, running, at_start, in_args = carry
-        work, tape = self.work, self.tape
-        active = lanes.who < work.count
-        # A lane without work repeats the step of one that has some: its numbers are sound.
-        model = jnp.argmax(active)
-        row, who = (jnp.where(active, x, x[model]) for x in (lanes.step, lanes.who))
-        t, dt, y = tape.t[row, who], tape.dt[row, who], tape.y[row, :, who].T
-
-        def one(y, moving):
-            args = together(moving, work.args)
-            slope = work.slope(t, y, args)
-            new, after, _, bend = work.step(t, y, slope, dt, args)
-            return y, dt * slope, new, dt * after, jnp.zeros_like(y) if bend is None else bend
-
-        _, pull = jax.vjp(one, y, smooth(work.args))
-        before, more = pull(self.asked(who, row, active, lanes.y))
-        moved = _Back(lanes.who, lanes.step - 1, before)
-        finished = active & (moved.step < 0)
-        lanes, waiting, running, at_start = jax.lax.cond(
-            jnp.any(finished),
-            lambda of: self.handed_over(finished, *of),
-            lambda of: of,
-            (moved, waiting, running, at_start),
+    def round(self, lanes: _Back, row: Row) -> _Back:
+        """Back over one round."""
+        work = self.work
+        lanes = jax.lax.cond(
+            jnp.any(lanes.who != row.who),
+            lambda lanes: self.handed_over(lanes, row.who),
+            lambda lanes: lanes,
+            lanes,
         )
-        return lanes, waiting, running, at_start, jax.tree.map(jnp.add, in_args, more)
 
-    def handed_over(self, finished, moved: _Back, waiting, running, at_start):
-        """Write down what is finished, and take up what waits."""
-        place = jnp.where(finished, moved.who, self.work.count)
-        at_start = at_start.at[:, place].set(moved.y, mode="drop")
-        rank = jnp.cumsum(finished.astype(jnp.int32))
-        lanes = where(finished, self.taken_up(waiting + rank - 1), moved)
-        return lanes, waiting + rank[-1], running - rank[-1], at_start
+        def one(y, slope, moving):
+            new, after, _, bend = work.step(row.t, y, slope, row.dt, together(moving, work.args))
+            return new, after, jnp.zeros_like(y) if bend is None else bend
+
+        # A rejected step was given no length: its numbers are sound, and nothing is asked.
+        start, first, end, last, bend = self.within(row, lanes)
+        _, pull = jax.vjp(one, row.y, row.slope, smooth(work.args))
+        y, slope, more = pull((end, last, bend))
+        accept = row.dt > 0
+        return lanes._replace(
+            y=jnp.where(accept, y + start, lanes.y),
+            slope=jnp.where(accept, slope + first, lanes.slope),
+            args=jax.tree.map(jnp.add, lanes.args, more),
+        )

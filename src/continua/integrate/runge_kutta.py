@@ -16,9 +16,6 @@ import jax.numpy as jnp
 
 from continua.integrate.tableaus import Tableau
 
-_SAFETY, _SHRINK, _GROW = 0.9, 0.2, 10.0
-_SMALLEST = 1e-4  # an error below this says no more about the next step
-
 
 def step(tableau: Tableau, field: Callable, t, y, slope, dt) -> tuple[Any, Any, Any, Any]:
     """One step of an explicit method.
@@ -47,8 +44,8 @@ def step(tableau: Tableau, field: Callable, t, y, slope, dt) -> tuple[Any, Any, 
     return new, slope, error, bend
 
 
-def basis(s: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Weights of a step's polynomial at a share `s` of it, and their derivatives in `s`.
+def basis(s: Any) -> tuple[Any, ...]:
+    """Weights of a step's polynomial at a share `s` of it.
 
     They belong to the state and `h` times the slope at its beginning, both at its end,
     and to the bend.
@@ -58,21 +55,7 @@ def basis(s: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     - `s`: 0 at the beginning, 1 at the end.
     """
     r = 1 - s
-    values = (
-        (1 + 2 * s) * r**2,
-        s * r**2,
-        s**2 * (3 - 2 * s),
-        -(s**2) * r,
-        s**2 * r**2,
-    )
-    slopes = (
-        -6 * s * r,
-        r * (1 - 3 * s),
-        6 * s * r,
-        s * (3 * s - 2),
-        2 * s * r * (1 - 2 * s),
-    )
-    return values, slopes
+    return (1 + 2 * s) * r**2, s * r**2, s**2 * (3 - 2 * s), -(s**2) * r, s**2 * r**2
 
 
 def evaluations_per_step(tableau: Tableau) -> int:
@@ -94,28 +77,6 @@ def error_norm(error, y, new, rtol, atol):
     scale = atol + rtol * jnp.maximum(jnp.abs(y), jnp.abs(new))
     entries = jnp.abs(error) / scale
     return jnp.sqrt(jnp.mean(jnp.square(entries), axis=0)), entries
-
-
-def next_step(q: float, size, before, dt, planned, accept) -> tuple[Any, Any]:
-    """How long the next step is, and the error that the controller remembers.
-
-    **Arguments:**
-
-    - `q`: the order of the error estimate.
-    - `size`, `before`: the error of this step and of the accepted one before it, in
-      units of the tolerances.
-    - `dt`, `planned`: the length of this step, and what it would have been had it not
-      been cut to meet a save.
-    - `accept`: whether it is accepted.
-    """
-    size = jnp.maximum(size, _SMALLEST)
-    factor = _SAFETY * size ** (-0.7 / q) * before ** (0.4 / q)
-    factor = jnp.where(accept, factor, _SAFETY * size ** (-1.0 / q))
-    following = dt * jnp.clip(factor, _SHRINK, jnp.where(accept, _GROW, 1.0))
-    # A step that was cut to meet a save says nothing against the one it had.
-    cut = accept & (dt < 0.9 * planned)
-    following = jnp.where(cut, jnp.maximum(following, planned), following)
-    return following, jnp.where(accept & ~cut, size, before)
 
 
 def first_step(error_order: int, field, t, y, slope, span, rtol, atol):

@@ -12,6 +12,7 @@ from jax.flatten_util import ravel_pytree
 
 from continua.core.errors import InputError
 from continua.integrate import fields, fixed
+from continua.integrate.control import PID
 from continua.integrate.fields import AbstractField
 from continua.integrate.gradients import Direct, Replay, solver
 from continua.integrate.lanes import Times
@@ -19,7 +20,7 @@ from continua.integrate.methods import AbstractEmbedded, AbstractOneStep
 from continua.integrate.stiff import Diffrax
 from continua.integrate.trajectory import Found, Trajectory
 
-_REPLAY = Replay()
+_PID, _REPLAY = PID(), Replay()
 
 
 def solve(
@@ -35,6 +36,7 @@ def solve(
     atol: Any = 1e-9,
     dt0: float | None = None,
     max_steps: int = 100_000,
+    control: PID = _PID,
     dense: bool = True,
     gradient: Replay | Direct = _REPLAY,
     ensemble: bool = False,
@@ -59,6 +61,7 @@ def solve(
     - `dt0`: length of fixed steps, made a little shorter where they would not meet
       the saved times; `None` for adaptive ones.
     - `max_steps`: adaptive steps at the most.
+    - `control`: how long adaptive steps are.
     - `dense`: whether saved states are read off the polynomials of adaptive steps, which
       costs nothing, where the method has one of its own order or one below; else, and with
       `False`, each is met by a step, which is more exact.
@@ -102,8 +105,14 @@ def solve(
             y = jax.vmap(lambda y: ravel_pytree(y)[0], out_axes=-1)(y0)
         times = Times(start, y, ends, rtol, atol)
         dense = dense and method.dense_order >= method.order - 1
-        options = {"max_steps": max_steps, "dense": dense, "gradient": gradient}
+        options = {
+            "control": control, "max_steps": max_steps, "dense": dense, "gradient": gradient
+        }  # fmt: skip
         found = _adaptive(method, forward, times, ensemble=ensemble, **options)
+        along = jax.vmap(forward, (0, 0))
+        along = jax.vmap(along, (None, -1), -1) if ensemble else along
+        slopes = jnp.where(jnp.isnan(found.ys), found.ys, along(ends, found.ys))
+        found = found._replace(slopes=slopes)
     elif isinstance(method, Diffrax):
         found = method.run(forward, start, ends, y, rtol, atol, dt0, max_steps)
     else:
@@ -122,6 +131,7 @@ def solve(
             sign * found.t_end,
             found.component,
             sign * found.dt_last,
+            unravel(found.y_end),
         )
 
     return jax.vmap(outer, in_axes=-1)(found) if ensemble else outer(found)

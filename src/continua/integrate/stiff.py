@@ -82,4 +82,5 @@ class Diffrax(AbstractIntegrator):
             jnp.where(ok, 0, worst_component(size)).astype(jnp.int32),
             (last[-1] - t0) / jnp.maximum(steps, 1).astype(t0.dtype),
             1 + per_step * (steps + rejected),
+            y_end,
         )

@@ -26,6 +26,7 @@ class Trajectory(eqx.Module):
     - `t_end`: the last time with a finite state.
     - `component`: flat index of the worst entry of the state after a failure, else 0.
     - `dt_last`: the last step that was tried.
+    - `y_end`: the state at `t_end`.
     """
 
     ts: Float[Array, " T"]
@@ -38,6 +39,7 @@ class Trajectory(eqx.Module):
     t_end: Float[Array, ""]
     component: Int[Array, ""]
     dt_last: Float[Array, ""]
+    y_end: Any
 
 
 class Found(NamedTuple):
@@ -46,8 +48,8 @@ class Found(NamedTuple):
     **Arguments:**
 
     - `ys`, `slopes`: states and `dy/dt`, `(T, n)`, NaN where they were not reached.
-    - `steps`, `rejected`, `code`, `t_end`, `component`, `dt_last`, `evaluations`: as in
-      `Trajectory`.
+    - `steps`, `rejected`, `code`, `t_end`, `component`, `dt_last`, `evaluations`,
+      `y_end`: as in `Trajectory`.
 
     Engines of many trajectories have them as a last axis of everything.
     """
@@ -61,6 +63,7 @@ class Found(NamedTuple):
     component: Any
     dt_last: Any
     evaluations: Any
+    y_end: Any
 
 
 def worst_component(values: Any) -> Int[Array, ""]:

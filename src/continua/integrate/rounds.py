@@ -1,0 +1,392 @@
+r"""Adaptive steps for many trajectories at once, each with steps of its own.
+
+A few hundred lanes step side by side. A lane whose trajectory is finished takes up the
+next one that waits, so no trajectory waits for another, and the arrays stay small
+enough for the caches.
+
+For `replay` to go back over them, rounds are recorded in segments: the tape holds the
+rounds of one segment, and of those before it are kept the lanes with which they began
+and what was decided in each round, from which they are done again.
+"""
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from continua.integrate import runge_kutta
+from continua.integrate.lanes import Work, pick, weighed, where
+from continua.integrate.trajectory import NON_FINITE, STEP_LIMIT, SUCCESS, Found
+
+_SEGMENT = 64  # rounds of a segment at the least
+SAVES = 4  # of a step that are read at once
+_ACCEPT, _LAST, _FINISHED = 1, 2, 4
+
+
+class Lanes(NamedTuple):
+    """Where each lane is; `who` is the trajectory on it, `m` if none."""
+
+    who: Any
+    t: Any
+    y: Any
+    slope: Any
+    dt: Any
+    past: Any  # what the controller remembers
+    save: Any  # the next save
+    steps: Any
+    rejected: Any
+
+
+class Row(NamedTuple):
+    """What happened in a round.
+
+    **Arguments:**
+
+    - `who`: the trajectory on each lane, `(w,)`.
+    - `t`, `dt`: where its step began, and how long it was, 0 where it was rejected.
+    - `y`, `slope`: the state and `dy/dt` there, `(n, w)`.
+    - `save`, `met`: the first save that lies in the step, and how many do.
+    """
+
+    who: Any
+    t: Any
+    dt: Any
+    y: Any
+    slope: Any
+    save: Any
+    met: Any
+
+
+class Tape(NamedTuple):
+    """What was recorded.
+
+    **Arguments:**
+
+    - `rows`: the rounds of the last segment, with room for `r`.
+    - `rounds`: how many there are.
+    - `starts`: the lanes at the beginning of each segment, and what waited.
+    - `decided`: what was decided in each round, `(s, r, w)`.
+    - `segments`: how many there are.
+    """
+
+    rows: Row
+    rounds: Any
+    starts: Any
+    decided: Any
+    segments: Any
+
+
+def spread(tape: Tape, count: int) -> Tape:
+    """A tape whose every part has an entry for each lane, as its last axis."""
+    lanes, waiting = tape.starts
+    numbers = (tape.rounds, tape.segments, waiting)
+    rounds, segments, waiting = (jnp.broadcast_to(x[..., None], (*x.shape, count)) for x in numbers)
+    return tape._replace(rounds=rounds, segments=segments, starts=(lanes, waiting))
+
+
+def gathered(tape: Tape) -> Tape:
+    """What was `spread`."""
+    lanes, waiting = tape.starts
+    starts = (lanes, waiting[..., 0])
+    return tape._replace(rounds=tape.rounds[0], segments=tape.segments[0], starts=starts)
+
+
+class _Carry(NamedTuple):
+    lanes: Lanes
+    waiting: Any  # the first trajectory that no lane has taken up
+    running: Any  # trajectories that are not finished
+    found: Found | None
+
+
+class _Tried(NamedTuple):
+    """One step of every lane."""
+
+    target: Any
+    last: Any
+    dt: Any
+    new: Any
+    slope: Any
+    bend: Any
+    size: Any  # its error in units of the tolerances
+    entries: Any  # what each number added to it
+    due: Any  # lanes that had something to do
+    accept: Any
+
+
+def integrate(work: Work, room: int | None = None) -> tuple[Found, Tape | None]:
+    """Integrate all trajectories.
+
+    **Arguments:**
+
+    - `work`: what is to be integrated.
+    - `room`: for how many steps of a trajectory there is room on the tape; `None` keeps
+      none.
+
+    **Returns:** what was found, and the tape.
+    """
+    rounds = Rounds.of(work, room)
+    begin = rounds.begin()
+    if room is None:
+        end = jax.lax.while_loop(lambda c: c.running > 0, lambda c: rounds.round(c)[0], begin)
+        tape = None
+    else:
+        end, tape = rounds.recorded(begin)
+    found: Any = end.found
+    evaluations = 2 + work.method.evaluations * (found.steps + found.rejected)
+    # Within, saves of one trajectory lie side by side.
+    ys = jnp.moveaxis(found.ys, 0, -1)
+    return found._replace(ys=ys, evaluations=evaluations), tape
+
+
+@dataclasses.dataclass(frozen=True)
+class Rounds:
+    """The rounds of all lanes, with the slopes and steps that trajectories begin with."""
+
+    work: Work
+    room: int | None
+    slopes: Any
+    first_dt: Any
+
+    @classmethod
+    def of(cls, work: Work, room: int | None) -> "Rounds":
+        """Those of a work."""
+        times, control = work.times, work.control
+        slopes = work.slope(times.t0, times.y0)
+        span = jnp.maximum(times.ends[-1] - times.t0, jnp.finfo(times.t0.dtype).tiny)
+        if control.first is None:
+            order = work.method.error_order
+            first = runge_kutta.first_step(
+                order, work.slope, times.t0, times.y0, slopes, span, times.rtol, times.atol
+            )
+        else:
+            first = jnp.minimum(jnp.asarray(control.first, times.t0.dtype), span)
+        if control.largest is not None:
+            first = jnp.minimum(first, control.largest)
+        return cls(work, room, slopes, first)
+
+    @property
+    def segment(self) -> int:
+        """Rounds of a segment, `r`."""
+        return max(_SEGMENT, math.isqrt(self.rounds))
+
+    @property
+    def rounds(self) -> int:
+        """Rounds at the most where each trajectory has `room` of them."""
+        assert self.room is not None
+        waves = -(-self.work.count // self.work.lanes)
+        return self.room * (waves + (waves > 1))
+
+    def begin(self) -> _Carry:
+        """Before the first round."""
+        work, times = self.work, self.work.times
+        m, early = work.count, work.early().T[..., None]
+        none, unknown = jnp.zeros(m, jnp.int32), jnp.full((), jnp.nan, times.y0.dtype)
+        found = Found(
+            jnp.where(early, times.y0.T[:, None], unknown),
+            (),
+            none,
+            none,
+            none,
+            times.t0,
+            none,
+            self.first_dt,
+            none,
+            times.y0,
+        )
+        lanes = self.taken_up(jnp.arange(work.lanes, dtype=jnp.int32))
+        waiting, running = (jnp.full((), x, jnp.int32) for x in (work.lanes, m))
+        return _Carry(lanes, waiting, running, found)
+
+    def taken_up(self, who: Any) -> Lanes:
+        """Lanes at the beginning of the trajectories `who`."""
+        times = self.work.times
+        first = jnp.sum(self.work.early(), axis=0).astype(jnp.int32)
+        none = jnp.zeros(who.shape, jnp.int32)
+        return Lanes(
+            who,
+            pick(times.t0, who),
+            pick(times.y0, who),
+            pick(self.slopes, who),
+            pick(self.first_dt, who),
+            self.work.control.begin(who.shape, times.t0.dtype),
+            pick(first, who),
+            none,
+            none,
+        )
+
+    def end(self, s: Lanes, save: Any) -> Any:
+        """The time of a save of each lane."""
+        whose = jnp.minimum(s.who, self.work.count - 1)
+        return self.work.times.ends[jnp.minimum(save, self.work.saves - 1), whose]
+
+    def tried(self, s: Lanes, decided: Any) -> _Tried:
+        """A step of each lane."""
+        work, times = self.work, self.work.times
+        rtol, atol = pick(times.rtol, s.who), pick(times.atol, s.who)
+        target = self.end(s, jnp.full_like(s.save, work.saves - 1) if work.dense else s.save)
+        left = target - s.t
+        last = s.dt * (1.0 + 1e-3) >= left if decided is None else (decided & _LAST) > 0
+        dt = jnp.where(last, left, s.dt)
+        new, slope, error, bend = work.step(s.t, s.y, s.slope, dt, work.args)
+        frozen = jax.lax.stop_gradient((error, s.y, new))
+        size, entries = runge_kutta.error_norm(*frozen, rtol, atol)
+        finite = jnp.isfinite(size) & jnp.all(jnp.isfinite(slope), axis=0)
+        size = jnp.where(finite, size, 1e6)
+        # A lane without a save to come was asked for nothing but the start.
+        due = (s.who < work.count) & (s.save < work.saves)
+        accept = due & (size <= 1.0) if decided is None else (decided & _ACCEPT) > 0
+        return _Tried(target, last, dt, new, slope, bend, size, entries, due, accept)
+
+    def saved(self, s: Lanes, x: _Tried, t: Any, ys: Any) -> tuple[Any, Any]:
+        """The next save of each lane, and the saved states `(m, k, n)` with those of this
+        step; without them the saves are just counted."""
+        k, m = self.work.saves, self.work.count
+        parts = (s.y, x.dt * s.slope, x.new, x.dt * x.slope, x.bend)
+        parts = tuple(None if part is None else part.T[:, None] for part in parts)
+        ends, who = self.work.times.ends.T, s.who[:, None]
+        whose, start = jnp.minimum(who, m - 1), s.t[:, None]
+        size = jnp.where(x.dt > 0, x.dt, 1.0)[:, None]
+
+        def next_ones(save):
+            """The next few saves, when they are, and which of them lie in the step."""
+            at = save[:, None] + jnp.arange(min(k, SAVES), dtype=save.dtype)
+            end = ends[whose, jnp.minimum(at, k - 1)]
+            return at, end, x.accept[:, None] & (at < k) & (end <= t[:, None])
+
+        def write(of):
+            save, ys, (at, end, due) = of
+            if ys is not None:
+                share = jnp.where(due & (x.dt > 0)[:, None], (end - start) / size, 1.0)
+                values = tuple(v[..., None] for v in runge_kutta.basis(share))
+                place = jnp.where(due, who, m)
+                ys = ys.at[place, at].set(weighed(values, parts), mode="drop")
+            save = save + jnp.sum(due, axis=1, dtype=save.dtype)
+            return save, ys, next_ones(save)
+
+        begin = (s.save, ys, next_ones(s.save))
+        return jax.lax.while_loop(lambda of: jnp.any(of[2][2]), write, begin)[:2]
+
+    def code(self, moved: Lanes, x: _Tried) -> Any:
+        """How each trajectory ended, `SUCCESS` where it goes on."""
+        work = self.work
+        limit = work.max_steps if self.room is None else min(work.max_steps, self.room)
+        spent = (moved.steps + moved.rejected >= limit) & (moved.save < work.saves)
+        code = jnp.where(spent, STEP_LIMIT, SUCCESS)
+        size = jnp.maximum(jnp.abs(moved.t), 1e-3 * jnp.abs(x.target))
+        least = jnp.maximum(4 * jnp.finfo(moved.t.dtype).eps * size, work.control.smallest)
+        return jnp.where(x.due & ~x.accept & (moved.dt <= least), NON_FINITE, code).astype(
+            jnp.int32
+        )
+
+    def round(self, c: _Carry, decided: Any = None) -> tuple[_Carry, Row, Any]:
+        """A step of each lane, and what became of it; done again if all was `decided`."""
+        s, work = c.lanes, self.work
+        x = self.tried(s, decided)
+        t = jnp.where(x.accept, jnp.where(x.last, x.target, s.t + x.dt), s.t)
+        save, ys = self.saved(s, x, t, None if c.found is None else c.found.ys)
+        dt = jnp.where(x.accept, x.dt, 0)
+        row = Row(s.who, s.t, dt, s.y, s.slope, s.save, save - s.save)
+        q = work.method.error_order + 1.0
+        following, past = work.control.following(q, x.size, s.past, x.dt, s.dt, x.accept)
+        moved = Lanes(
+            s.who,
+            t,
+            jnp.where(x.accept, x.new, s.y),
+            jnp.where(x.accept, x.slope, s.slope),
+            following,
+            past,
+            save,
+            s.steps + x.accept.astype(jnp.int32),
+            s.rejected + (x.due & ~x.accept).astype(jnp.int32),
+        )
+        code = self.code(moved, x)
+        if decided is None:
+            done = (save >= work.saves) | (code != SUCCESS)
+            finished = (s.who < work.count) & done
+        else:
+            finished = (decided & _FINISHED) > 0
+        rows = () if c.found is None else (*c.found[2:8], c.found.y_end)
+        moved, waiting, running, rows = jax.lax.cond(
+            jnp.any(finished),
+            lambda of: self.handed_over(finished, code, x, *of),
+            lambda of: of,
+            (moved, c.waiting, c.running, rows),
+        )
+        found = None
+        if c.found is not None:
+            *rows, y_end = rows
+            found = Found(ys, (), *rows, evaluations=c.found.evaluations, y_end=y_end)
+        flags = ((_ACCEPT, x.accept), (_LAST, x.last), (_FINISHED, finished))
+        bits = sum(jnp.where(flag, jnp.int8(bit), jnp.int8(0)) for bit, flag in flags)
+        return _Carry(moved, waiting, running, found), row, bits
+
+    def handed_over(self, finished, code, x: _Tried, moved: Lanes, waiting, running, rows):
+        """Write down what is finished, and take up what waits."""
+        m = self.work.count
+        if rows:
+            suspect = jnp.where(jnp.isfinite(x.entries), x.entries, jnp.inf)
+            worst = jnp.where(code == SUCCESS, 0, jnp.argmax(suspect, axis=0)).astype(jnp.int32)
+            place = jnp.where(finished, moved.who, m)
+            values = (moved.steps, moved.rejected, code, moved.t, worst, x.dt, moved.y)
+            rows = tuple(
+                a.at[..., place].set(v, mode="drop") for a, v in zip(rows, values, strict=True)
+            )
+        rank = jnp.cumsum(finished.astype(jnp.int32))
+        who = jnp.where(finished, jnp.minimum(waiting + rank - 1, m), moved.who)
+        lanes = where(finished, self.taken_up(who), moved)
+        return lanes, waiting + rank[-1], running - rank[-1], rows
+
+    def recorded(self, begin: _Carry) -> tuple[_Carry, Tape]:
+        """All rounds, and what is needed to go back over them."""
+        r, w = self.segment, self.work.lanes
+        s = -(-self.rounds // r)
+        rows = self.empty()
+        starts = jax.tree.map(
+            lambda x: jnp.zeros((s, *x.shape), x.dtype), (begin.lanes, begin.waiting)
+        )
+
+        def row(of):
+            c, rows, decided, number = of
+            c, row, bits = self.round(c)
+            rows = jax.tree.map(lambda a, x: a.at[number].set(x), rows, row)
+            return c, rows, decided.at[number].set(bits), number + 1
+
+        def segment(of):
+            c, tape = of
+            at = tape.segments
+            starts = jax.tree.map(lambda a, x: a.at[at].set(x), tape.starts, (c.lanes, c.waiting))
+            decided = jnp.zeros((r, w), jnp.int8)
+            c, rows, decided, number = jax.lax.while_loop(
+                lambda of: (of[0].running > 0) & (of[3] < r),
+                row,
+                (c, tape.rows, decided, jnp.zeros((), jnp.int32)),
+            )
+            return c, Tape(rows, number, starts, tape.decided.at[at].set(decided), at + 1)
+
+        none = jnp.zeros((), jnp.int32)
+        tape = Tape(rows, none, starts, jnp.zeros((s, r, w), jnp.int8), none)
+        return jax.lax.while_loop(lambda of: of[0].running > 0, segment, (begin, tape))
+
+    def empty(self) -> Row:
+        """Room for the rows of a segment."""
+        w, times = self.work.lanes, self.work.times
+        whole, real = jnp.zeros((self.segment, w), jnp.int32), times.t0.dtype
+        numbers = jnp.zeros((self.segment, w), real)
+        ys = jnp.zeros((self.segment, times.y0.shape[0], w), times.y0.dtype)
+        return Row(whole, numbers, numbers, ys, ys, whole, whole)
+
+    def again(self, tape: Tape, segment: Any, rows: Row) -> Row:
+        """The rows of a segment that is not the last one."""
+        at = jax.tree.map(lambda x: x[segment], (tape.starts, tape.decided))
+        (lanes, waiting), decided = at
+        running = jnp.zeros((), jnp.int32)
+
+        def row(number, of):
+            c, rows = of
+            c, row, _ = self.round(c, decided[number])
+            return c, jax.tree.map(lambda a, x: a.at[number].set(x), rows, row)
+
+        begin = _Carry(lanes, waiting, running, None)
+        return jax.lax.fori_loop(0, self.segment, row, (begin, rows))[1]
