@@ -1,6 +1,7 @@
 """Integrators: how time is stepped, one engine for all explicit methods."""
 
 from continua.integrate.control import PID
+from continua.integrate.events import Event
 from continua.integrate.exponential import etdrk4
 from continua.integrate.gradients import Direct, Replay
 from continua.integrate.methods import (
@@ -19,9 +20,11 @@ from continua.integrate.methods import (
 )
 from continua.integrate.solve import solve
 from continua.integrate.stiff import Diffrax
-from continua.integrate.trajectory import Trajectory
+from continua.integrate.trajectory import Events, Trajectory
 
 __all__ = [
+    "Events",
+    "Event",
     "PID",
     "Vern9",
     "Vern7",

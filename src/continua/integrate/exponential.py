@@ -200,4 +200,5 @@ def etdrk4(
         jnp.where(failed, worst_component(y), 0).astype(jnp.int32),
         dt,
         y,
+        None,
     )

@@ -43,7 +43,7 @@ class Direct:
 
 def solver(
     method: AbstractEmbedded,
-    field: Callable,
+    bind: Callable,
     *,
     gradient: Replay | Direct,
     ensemble: bool,
@@ -58,7 +58,7 @@ def solver(
     **Arguments:**
 
     - `method`: one that estimates its error.
-    - `field`: `(t, y, args) -> dy/dt`, `args` a tuple of arrays.
+    - `bind`: as in `lanes.Work`.
     - `gradient`: how gradients are taken.
     - `ensemble`: whether there are many trajectories, with arguments in common.
     - `options`: the further parts of a `lanes.Work`.
@@ -66,7 +66,7 @@ def solver(
     room = gradient.steps if isinstance(gradient, Replay) else None
 
     def work(each, times, args, own_lanes=False):
-        return lanes.Work(method, field, times, args, each, own_lanes=own_lanes, **options)
+        return lanes.Work(method, bind, times, args, each, own_lanes=own_lanes, **options)
 
     def forward(each, times, args):
         return rounds.integrate(work(each, times, args))[0], ()
@@ -99,10 +99,14 @@ def solver(
 
     def run_backward(kept, cotangent):
         times, args, found, tape = kept
-        ys, *rest = (
-            () if isinstance(x, SymbolicZero) else (x,) for x in (cotangent.ys, cotangent.y_end)
-        )
-        asked = Asked(ys[0] if ys else jnp.zeros_like(found.ys), *rest)
+
+        def dense(asked, like):
+            return jnp.zeros_like(like) if isinstance(asked, SymbolicZero) else asked
+
+        names = ("ys", "y_end", "t_end")
+        ys, y_end, t_end = (dense(getattr(cotangent, n), getattr(found, n)) for n in names)
+        events = tuple(map(dense, cotangent.events[:1], found.events[:1]))
+        asked = Asked(ys, y_end, t_end, events)
         return lift(backward, own_args=True)((times, found, tape, asked), args)
 
     run.defvjp(run_forward, run_backward, symbolic_zeros=True)
@@ -114,11 +118,12 @@ def _backward(work: lanes.Work, room: int, found: Found, tape: Tape, asked: Aske
     at_start, in_args = replay(work, room, tape, asked)
     times = work.times
     # A later save is further along its trajectory, a later start less far.
-    slopes = jax.vmap(work.slope)(times.ends, found.ys)
-    in_ends = jnp.sum(asked.ys * slopes, axis=1).real
-    for in_y_end in asked.y_end:
-        last = jnp.sum(in_y_end * slopes[-1], axis=0).real
-        in_ends = in_ends.at[-1].add(jnp.where(found.code == SUCCESS, last, 0))
+    reached = ~jnp.isnan(found.ys)
+    slopes = jnp.where(reached, jax.vmap(work.slope)(times.ends, found.ys), 0)
+    in_ends = jnp.sum(jnp.where(reached, asked.ys * slopes, 0), axis=1).real
+    last = jnp.sum(asked.y_end * slopes[-1], axis=0).real + asked.t_end
+    whole = (found.code == SUCCESS) & (found.t_end >= times.ends[-1])
+    in_ends = in_ends.at[-1].add(jnp.where(whole, last, 0))
     in_t0 = -jnp.sum(at_start * work.slope(times.t0, times.y0), axis=0).real
     zero = jnp.zeros_like(times.rtol)
     return lanes.Times(in_t0, at_start, in_ends, zero, zero), in_args

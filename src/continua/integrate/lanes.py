@@ -34,18 +34,6 @@ class Times(NamedTuple):
     atol: Any
 
 
-def on_lanes(field: Callable, each: tuple[bool, ...]) -> Callable:
-    """A field of one trajectory as one of all lanes: `(t (w,), y (n, w), args)`.
-
-    **Arguments:**
-
-    - `field`: `(t, y, args) -> dy/dt`.
-    - `each`: for each of `args`, whether its last axis is that of the lanes.
-    """
-    axes = tuple(-1 if own else None for own in each)
-    return jax.vmap(field, in_axes=(0, -1, axes), out_axes=-1)
-
-
 def pick(values: Any, index: Any) -> Any:
     """Entries of the last axis."""
     return jnp.take(values, index, axis=-1, mode="clip")
@@ -78,24 +66,29 @@ class Work:
     **Arguments:**
 
     - `method`: one that estimates its error.
-    - `field`: `(t, y, args) -> dy/dt` of one trajectory.
+    - `bind`: arrays to the field of one trajectory, `(t, y) -> dy/dt` or a flat
+      `AbstractField`, and its events, `events.Flat`.
     - `times`: where they begin and when they are saved.
     - `args`: arrays, with a last axis `m` where `each` says so.
     - `each`: for each of `args`, whether it has an entry for each trajectory.
     - `control`: how long steps are.
     - `max_steps`: for one trajectory, rejected ones included.
     - `dense`: whether saves are read off the polynomials of the steps, or met by steps.
+    - `directions`: of the events, one a piece.
+    - `ending`: for each of them, whether it ends the solve.
     - `own_lanes`: whether each trajectory has a lane of its own.
     """
 
     method: AbstractEmbedded
-    field: Callable
+    bind: Callable
     times: Times
     args: tuple
     each: tuple[bool, ...]
     control: PID
     max_steps: int
     dense: bool
+    directions: tuple[int, ...] = ()
+    ending: tuple[bool, ...] = ()
     own_lanes: bool = False
 
     @property
@@ -114,20 +107,44 @@ class Work:
         # Arguments of its own for each trajectory would be picked anew in every round.
         return self.count if self.own_lanes or any(self.each) else min(self.count, MOST_LANES)
 
+    def over(self, function: Callable, args: tuple | None, *inputs: Any) -> Any:
+        """`function(args, *inputs)` of one trajectory, of all lanes; the lanes are the last
+        axis of inputs and outputs."""
+        axes = tuple(-1 if own else None for own in self.each)
+        axes = (axes, *(-1 for _ in inputs))
+        return jax.vmap(function, axes, -1)(self.args if args is None else args, *inputs)
+
     def slope(self, t: Any, y: Any, args: tuple | None = None) -> Any:
         """The field on all lanes, by default with its own arguments."""
-        return on_lanes(self.field, self.each)(t, y, self.args if args is None else args)
+        return self.over(lambda args, t, y: self.bind(args)[0](t, y), args, t, y)
 
-    def step(self, t: Any, y: Any, slope: Any, dt: Any, args: tuple) -> tuple:
+    def step(self, t: Any, y: Any, slope: Any, dt: Any, args: tuple | None = None) -> tuple:
         """One step of all lanes, as `AbstractEmbedded.step`."""
         if self.method.on_lanes:
             return self.method.step(lambda t, y: self.slope(t, y, args), t, y, slope, dt)
 
-        def one(t, y, slope, dt, args):
-            return self.method.step(lambda t, y: self.field(t, y, args), t, y, slope, dt)
+        def one(args, t, y, slope, dt):
+            return self.method.step(self.bind(args)[0], t, y, slope, dt)
 
-        axes = tuple(-1 if own else None for own in self.each)
-        return jax.vmap(one, in_axes=(0, -1, -1, 0, axes), out_axes=-1)(t, y, slope, dt, args)
+        return self.over(one, args, t, y, slope, dt)
+
+    def conditions(self, t: Any, y: Any, slope: Any) -> tuple[Any, Any]:
+        """The conditions of the events, and their derivatives in time, `(e, w)`."""
+
+        def one(args, t, y, slope):
+            return jax.jvp(self.bind(args)[1].condition, (t, y), (jnp.ones_like(t), slope))
+
+        return self.over(one, None, t, y, slope)
+
+    def changed(self, which: Any, t: Any, y: Any, args: tuple | None = None) -> Any:
+        """States after the events `which`."""
+        return self.over(
+            lambda args, e, t, y: self.bind(args)[1].change(t, y)[e], args, which, t, y
+        )
+
+    def tolerance(self, t: Any, dt: Any) -> Any:
+        """How far the time of an event may be off."""
+        return 16 * jnp.finfo(t.dtype).eps * jnp.maximum(jnp.abs(t), jnp.abs(dt))
 
     def early(self) -> Any:
         """Which saves lie at the initial time, `(k, m)`."""

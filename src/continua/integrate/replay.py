@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from continua.integrate import runge_kutta
 from continua.integrate.lanes import Work, pick, smooth, together
-from continua.integrate.rounds import SAVES, Rounds, Row, Tape
+from continua.integrate.rounds import KEPT_EVENTS, SAVES, Rounds, Row, Tape
 
 
 class Asked(NamedTuple):
@@ -26,11 +26,15 @@ class Asked(NamedTuple):
     **Arguments:**
 
     - `ys`: `(k, n, m)`.
-    - `y_end`: one array `(n, m)`, none where it is zero.
+    - `y_end`: `(n, m)`.
+    - `t_end`: `(m,)`.
+    - `event_ts`: `(32, m)`; none without events.
     """
 
     ys: Any
-    y_end: tuple
+    y_end: Any
+    t_end: Any
+    event_ts: tuple
 
 
 class _Back(NamedTuple):
@@ -68,9 +72,10 @@ def replay(work: Work, room: int, tape: Tape, asked: Asked) -> tuple[Any, tuple]
             lambda of: (back.round(of[0], jax.tree.map(lambda a: a[of[1] - 1], rows)), of[1] - 1),
             (lanes, number),
         )
-        rows = jax.lax.cond(
-            left > 1, lambda rows: rounds.again(tape, left - 2, rows), lambda rows: rows, rows
-        )
+        if rounds.segment < rounds.rounds:
+            rows = jax.lax.cond(
+                left > 1, lambda rows: rounds.again(tape, left - 2, rows), lambda rows: rows, rows
+            )
         return lanes, rows, jnp.asarray(rounds.segment, jnp.int32), left - 1
 
     lanes, *_ = jax.lax.while_loop(
@@ -100,10 +105,8 @@ class _Rounds:
         place = jnp.where(new, lanes.who, self.work.count)
         pairs = zip(lanes.at_start, (lanes.y, lanes.slope), strict=True)
         at_start = tuple(a.at[:, place].set(x, mode="drop") for a, x in pairs)
-        y = slope = jnp.zeros_like(lanes.y)
-        for y_end in self.asked.y_end:
-            y = pick(y_end, who)
-        y, slope = jnp.where(new, y, lanes.y), jnp.where(new, slope, lanes.slope)
+        y = jnp.where(new, pick(self.asked.y_end, who), lanes.y)
+        slope = jnp.where(new, 0, lanes.slope)
         return _Back(who, y, slope, at_start, lanes.args)
 
     def within(self, row: Row, lanes: _Back) -> tuple:
@@ -149,13 +152,69 @@ class _Rounds:
             new, after, _, bend = work.step(row.t, y, slope, row.dt, together(moving, work.args))
             return new, after, jnp.zeros_like(y) if bend is None else bend
 
+        (new, after, _), pull = jax.vjp(one, row.y, row.slope, smooth(work.args))
+        if row.event:
+            lanes = jax.lax.cond(
+                jnp.any(row.event[0] > 0),
+                lambda lanes: self.before_event(lanes, row, new, after),
+                lambda lanes: lanes,
+                lanes,
+            )
         # A rejected step was given no length: its numbers are sound, and nothing is asked.
         start, first, end, last, bend = self.within(row, lanes)
-        _, pull = jax.vjp(one, row.y, row.slope, smooth(work.args))
         y, slope, more = pull((end, last, bend))
         accept = row.dt > 0
         return lanes._replace(
             y=jnp.where(accept, y + start, lanes.y),
             slope=jnp.where(accept, slope + first, lanes.slope),
+            args=jax.tree.map(jnp.add, lanes.args, more),
+        )
+
+    def before_event(self, lanes: _Back, row: Row, new: Any, after: Any) -> _Back:
+        r"""Gradients before the events that ended a step, from those after them.
+
+        With `g = 0` at the event, `dt_e = -(g_y dy + g_a da) / g'`, `g' = g_t + g_y f`; the
+        trajectory that goes on from `y_+` at `t_e` depends on `t_e` as on its start,
+        `d/dt_e = -l_+ . f(t_e, y_+)`.
+        """
+        work, (event, number), args = self.work, row.event, smooth(self.work.args)
+        t, which, fired = row.t + row.dt, jnp.maximum(event - 1, 0), event > 0
+        going = fired & ~jnp.asarray(work.ending)[which]
+
+        def slope_after(y, moving):
+            return work.slope(t, y, together(moving, work.args))
+
+        def change(t, y, moving):
+            return work.changed(which, t, y, together(moving, work.args))
+
+        def condition(t, y, moving):
+            def one(args, e, t, y):
+                return work.bind(args)[1].condition(t, y)[e]
+
+            return work.over(one, together(moving, work.args), which, t, y)
+
+        changed, pull_change = jax.vjp(change, t, new, args)
+        slope, pull_slope = jax.vjp(slope_after, changed, args)
+        add, in_slope = pull_slope(jnp.where(going, lanes.slope, 0))
+        in_changed = jnp.where(fired, lanes.y, 0) + add
+        in_t, in_y, in_change = pull_change(in_changed)
+        _, pull = jax.vjp(condition, t, new, args)
+        one = jnp.where(fired, jnp.ones_like(t), 0)
+        g_t, g_y, _ = pull(one)
+        rate = g_t + jnp.sum(g_y * after, axis=0)
+
+        whose = jnp.minimum(row.who, work.count - 1)
+        kept = jnp.minimum(number, KEPT_EVENTS - 1)
+        asked = jnp.where(number < KEPT_EVENTS, self.asked.event_ts[0][kept, whose], 0)
+        onward = jnp.where(
+            going, -jnp.sum(in_changed * slope, axis=0), pick(self.asked.t_end, whose)
+        )
+        total = jnp.sum(in_y * after, axis=0) + in_t + asked + onward
+        in_g = jnp.where(fired, -total / jnp.where(fired, rate, 1), 0)
+        _, more_y, in_condition = pull(in_g)
+        more = jax.tree.map(lambda *x: sum(x[1:], x[0]), in_slope, in_change, in_condition)
+        return lanes._replace(
+            y=jnp.where(fired, in_y + more_y, lanes.y),
+            slope=jnp.where(fired, 0, lanes.slope),
             args=jax.tree.map(jnp.add, lanes.args, more),
         )

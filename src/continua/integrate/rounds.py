@@ -16,13 +16,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from continua.integrate import runge_kutta
+from continua.integrate import events, runge_kutta
 from continua.integrate.lanes import Work, pick, weighed, where
 from continua.integrate.trajectory import NON_FINITE, STEP_LIMIT, SUCCESS, Found
 
 _SEGMENT = 64  # rounds of a segment at the least
+_FAILED = 1e6  # the error of a step whose numbers are not finite
 SAVES = 4  # of a step that are read at once
 _ACCEPT, _LAST, _FINISHED = 1, 2, 4
+KEPT_EVENTS = 32  # events of a trajectory whose times are returned
 
 
 class Lanes(NamedTuple):
@@ -37,6 +39,7 @@ class Lanes(NamedTuple):
     save: Any  # the next save
     steps: Any
     rejected: Any
+    watch: Any  # for events; `()` without any
 
 
 class Row(NamedTuple):
@@ -48,6 +51,8 @@ class Row(NamedTuple):
     - `t`, `dt`: where its step began, and how long it was, 0 where it was rejected.
     - `y`, `slope`: the state and `dy/dt` there, `(n, w)`.
     - `save`, `met`: the first save that lies in the step, and how many do.
+    - `event`: one more than the number of the event with which it ended, 0 if none, and
+      how many the trajectory had had before; `()` without events.
     """
 
     who: Any
@@ -57,6 +62,7 @@ class Row(NamedTuple):
     slope: Any
     save: Any
     met: Any
+    event: Any
 
 
 class Tape(NamedTuple):
@@ -148,6 +154,7 @@ class Rounds:
     room: int | None
     slopes: Any
     first_dt: Any
+    watch: Any
 
     @classmethod
     def of(cls, work: Work, room: int | None) -> "Rounds":
@@ -164,11 +171,17 @@ class Rounds:
             first = jnp.minimum(jnp.asarray(control.first, times.t0.dtype), span)
         if control.largest is not None:
             first = jnp.minimum(first, control.largest)
-        return cls(work, room, slopes, first)
+        watch: Any = ()
+        if work.directions:
+            given = work.conditions(times.t0, times.y0, slopes)
+            watch = events.begin(*given, work.tolerance(times.t0, span))
+        return cls(work, room, slopes, first, watch)
 
     @property
     def segment(self) -> int:
         """Rounds of a segment, `r`."""
+        if self.work.directions:  # where an event is found cannot be told by a few bits
+            return self.rounds
         return max(_SEGMENT, math.isqrt(self.rounds))
 
     @property
@@ -194,10 +207,19 @@ class Rounds:
             self.first_dt,
             none,
             times.y0,
+            self.no_events(),
         )
         lanes = self.taken_up(jnp.arange(work.lanes, dtype=jnp.int32))
         waiting, running = (jnp.full((), x, jnp.int32) for x in (work.lanes, m))
         return _Carry(lanes, waiting, running, found)
+
+    def no_events(self) -> Any:
+        """Times and numbers of events that have not happened."""
+        if not self.work.directions:
+            return ()
+        shape = (KEPT_EVENTS, self.work.count)
+        times = jnp.full(shape, jnp.nan, self.work.times.t0.dtype)
+        return times, jnp.full(shape, -1, jnp.int32), jnp.zeros(self.work.count, jnp.int32)
 
     def taken_up(self, who: Any) -> Lanes:
         """Lanes at the beginning of the trajectories `who`."""
@@ -214,6 +236,7 @@ class Rounds:
             pick(first, who),
             none,
             none,
+            jax.tree.map(lambda x: pick(x, who), self.watch),
         )
 
     def end(self, s: Lanes, save: Any) -> Any:
@@ -229,11 +252,13 @@ class Rounds:
         left = target - s.t
         last = s.dt * (1.0 + 1e-3) >= left if decided is None else (decided & _LAST) > 0
         dt = jnp.where(last, left, s.dt)
-        new, slope, error, bend = work.step(s.t, s.y, s.slope, dt, work.args)
+        if work.directions:
+            last, dt = last & ~s.watch.hunting, jnp.where(s.watch.hunting, s.watch.dt, dt)
+        new, slope, error, bend = work.step(s.t, s.y, s.slope, dt)
         frozen = jax.lax.stop_gradient((error, s.y, new))
         size, entries = runge_kutta.error_norm(*frozen, rtol, atol)
         finite = jnp.isfinite(size) & jnp.all(jnp.isfinite(slope), axis=0)
-        size = jnp.where(finite, size, 1e6)
+        size = jnp.where(finite, size, _FAILED)
         # A lane without a save to come was asked for nothing but the start.
         due = (s.who < work.count) & (s.save < work.saves)
         accept = due & (size <= 1.0) if decided is None else (decided & _ACCEPT) > 0
@@ -284,10 +309,15 @@ class Rounds:
         """A step of each lane, and what became of it; done again if all was `decided`."""
         s, work = c.lanes, self.work
         x = self.tried(s, decided)
+        verdict = self.verdict(s, x) if work.directions else None
+        if verdict is not None:
+            x = x._replace(accept=(x.accept & ~verdict.held) | verdict.fired)
         t = jnp.where(x.accept, jnp.where(x.last, x.target, s.t + x.dt), s.t)
         save, ys = self.saved(s, x, t, None if c.found is None else c.found.ys)
-        dt = jnp.where(x.accept, x.dt, 0)
-        row = Row(s.who, s.t, dt, s.y, s.slope, s.save, save - s.save)
+        dt, event = jnp.where(x.accept, x.dt, 0), ()
+        if verdict is not None:
+            event = (jnp.where(verdict.fired, verdict.which + 1, 0), verdict.watch.count)
+        row = Row(s.who, s.t, dt, s.y, s.slope, s.save, save - s.save, event)
         q = work.method.error_order + 1.0
         following, past = work.control.following(q, x.size, s.past, x.dt, s.dt, x.accept)
         moved = Lanes(
@@ -300,27 +330,85 @@ class Rounds:
             save,
             s.steps + x.accept.astype(jnp.int32),
             s.rejected + (x.due & ~x.accept).astype(jnp.int32),
+            s.watch,
         )
+        found, ended = c.found, jnp.zeros_like(x.accept)
+        if verdict is not None:
+            moved, ended, found = self.after_events(s, moved, verdict, found)
         code = self.code(moved, x)
         if decided is None:
-            done = (save >= work.saves) | (code != SUCCESS)
+            done = (save >= work.saves) | (code != SUCCESS) | ended
             finished = (s.who < work.count) & done
         else:
             finished = (decided & _FINISHED) > 0
+        flags = ((_ACCEPT, x.accept), (_LAST, x.last), (_FINISHED, finished))
+        bits = sum(jnp.where(flag, jnp.int8(bit), jnp.int8(0)) for bit, flag in flags)
+        if found is not None:
+            found = found._replace(ys=ys)
+        return self.next(_Carry(moved, c.waiting, c.running, found), finished, code, x), row, bits
+
+    def next(self, c: _Carry, finished, code, x: _Tried) -> _Carry:
+        """Lanes with what waits in place of what is finished."""
         rows = () if c.found is None else (*c.found[2:8], c.found.y_end)
         moved, waiting, running, rows = jax.lax.cond(
             jnp.any(finished),
             lambda of: self.handed_over(finished, code, x, *of),
             lambda of: of,
-            (moved, c.waiting, c.running, rows),
+            (c.lanes, c.waiting, c.running, rows),
         )
-        found = None
-        if c.found is not None:
+        found = c.found
+        if found is not None:
             *rows, y_end = rows
-            found = Found(ys, (), *rows, evaluations=c.found.evaluations, y_end=y_end)
-        flags = ((_ACCEPT, x.accept), (_LAST, x.last), (_FINISHED, finished))
-        bits = sum(jnp.where(flag, jnp.int8(bit), jnp.int8(0)) for bit, flag in flags)
-        return _Carry(moved, waiting, running, found), row, bits
+            found = Found(
+                found.ys, (), *rows, evaluations=found.evaluations, y_end=y_end, events=found.events
+            )
+        return _Carry(moved, waiting, running, found)
+
+    def verdict(self, s: Lanes, x: _Tried) -> events.Verdict:
+        """What the events say of a step."""
+        t = jnp.where(x.last, x.target, s.t + x.dt)
+        good = x.accept | (s.watch.hunting & (x.size < _FAILED))
+        given = self.work.conditions(t, x.new, x.slope)
+        return events.judged(
+            s.watch, self.work.directions, *given, x.dt, good, self.work.tolerance(t, x.dt)
+        )
+
+    def after_events(self, s: Lanes, moved: Lanes, verdict: events.Verdict, found: Any) -> tuple:
+        """Lanes with the changes of the events that happened, which of them end there, and
+        what was found with the times of these."""
+        work, (watch, held, fired, which) = self.work, verdict
+        # The hunt says nothing about the step that the controller planned.
+        dt = jnp.where(held | fired, s.dt, moved.dt)
+        past = where(held | fired, s.past, moved.past)
+        moved = moved._replace(dt=dt, past=past, watch=watch)
+        ended = fired & jnp.asarray(work.ending)[which]
+
+        def happened(of):
+            moved, kept = of
+            going = fired & ~ended
+            # In value this is nothing; it gives the time of the event its tangent.
+            g, rate = work.conditions(moved.t, moved.y, moved.slope)
+            g, rate = (jnp.take_along_axis(x, which[None], axis=0)[0] for x in (g, rate))
+            frozen = jax.lax.stop_gradient
+            shift = jnp.where(fired, frozen(g) - g, 0) / frozen(jnp.where(fired, rate, 1))
+            moved = moved._replace(t=moved.t + shift, y=moved.y + shift * moved.slope)
+            y = jnp.where(going, work.changed(which, moved.t, moved.y), moved.y)
+            slope = jnp.where(going, work.slope(moved.t, y), moved.slope)
+            given = work.conditions(moved.t, y, slope)
+            fresh = events.begin(*given, work.tolerance(moved.t, moved.dt))
+            fresh = fresh._replace(count=watch.count + 1)
+            if kept:
+                times, numbers, counts = kept
+                who = jnp.where(fired, moved.who, work.count)
+                times = times.at[watch.count, who].set(moved.t, mode="drop")
+                numbers = numbers.at[watch.count, who].set(which, mode="drop")
+                kept = (times, numbers, counts.at[who].set(fresh.count, mode="drop"))
+            watching = where(fired, fresh, watch)
+            return moved._replace(y=y, slope=slope, watch=watching), kept
+
+        kept = () if found is None else found.events
+        moved, kept = jax.lax.cond(jnp.any(fired), happened, lambda of: of, (moved, kept))
+        return moved, ended, found if found is None else found._replace(events=kept)
 
     def handed_over(self, finished, code, x: _Tried, moved: Lanes, waiting, running, rows):
         """Write down what is finished, and take up what waits."""
@@ -375,7 +463,8 @@ class Rounds:
         whole, real = jnp.zeros((self.segment, w), jnp.int32), times.t0.dtype
         numbers = jnp.zeros((self.segment, w), real)
         ys = jnp.zeros((self.segment, times.y0.shape[0], w), times.y0.dtype)
-        return Row(whole, numbers, numbers, ys, ys, whole, whole)
+        event = (whole, whole) if self.work.directions else ()
+        return Row(whole, numbers, numbers, ys, ys, whole, whole, event)
 
     def again(self, tape: Tape, segment: Any, rows: Row) -> Row:
         """The rows of a segment that is not the last one."""

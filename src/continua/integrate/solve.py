@@ -1,9 +1,8 @@
 """One call for every integrator: from `y0` at `t0` to the times that are asked for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,13 +11,15 @@ from jax.flatten_util import ravel_pytree
 
 from continua.core.errors import InputError
 from continua.integrate import fields, fixed
+from continua.integrate.closed import Closed
 from continua.integrate.control import PID
+from continua.integrate.events import Event, check, flat
 from continua.integrate.fields import AbstractField
 from continua.integrate.gradients import Direct, Replay, solver
 from continua.integrate.lanes import Times
 from continua.integrate.methods import AbstractEmbedded, AbstractOneStep
 from continua.integrate.stiff import Diffrax
-from continua.integrate.trajectory import Found, Trajectory
+from continua.integrate.trajectory import Events, Found, Trajectory
 
 _PID, _REPLAY = PID(), Replay()
 
@@ -37,6 +38,7 @@ def solve(
     dt0: float | None = None,
     max_steps: int = 100_000,
     control: PID = _PID,
+    events: Sequence[Event] = (),
     dense: bool = True,
     gradient: Replay | Direct = _REPLAY,
     ensemble: bool = False,
@@ -62,6 +64,8 @@ def solve(
       the saved times; `None` for adaptive ones.
     - `max_steps`: adaptive steps at the most.
     - `control`: how long adaptive steps are.
+    - `events`: what ends the solve, or changes its state, where a condition crosses zero;
+      adaptive steps are needed. Saves after the end are NaN.
     - `dense`: whether saved states are read off the polynomials of adaptive steps, which
       costs nothing, where the method has one of its own order or one below; else, and with
       `False`, each is met by a step, which is more exact.
@@ -76,6 +80,9 @@ def solve(
     **Raises:** `InputError` for a method without error estimate and without `dt0`.
     """
     _check(field, method, dt0)
+    if events:
+        one = jax.tree.map(lambda x: jnp.asarray(x)[0], y0) if ensemble else y0
+        _check_events(events, method, dt0, jax.tree.map(jnp.asarray, one), t0, args)
     adaptive = dt0 is None and isinstance(method, AbstractEmbedded)
     if ensemble and not adaptive:
 
@@ -108,7 +115,12 @@ def solve(
         options = {
             "control": control, "max_steps": max_steps, "dense": dense, "gradient": gradient
         }  # fmt: skip
-        found = _adaptive(method, forward, times, ensemble=ensemble, **options)
+        if events:
+            options["directions"] = tuple(event.direction for event in events)
+            options["ending"] = tuple(event.change is None for event in events)
+        flat_events = flat(tuple(events), unravel, sign, args) if events else ()
+        system = (forward, flat_events)
+        found = _adaptive(method, system, times, ensemble=ensemble, **options)
         along = jax.vmap(forward, (0, 0))
         along = jax.vmap(along, (None, -1), -1) if ensemble else along
         slopes = jnp.where(jnp.isnan(found.ys), found.ys, along(ends, found.ys))
@@ -119,7 +131,10 @@ def solve(
         found = fixed.march(method, forward, start, ends, y, counts, early)
 
     def outer(found: Found) -> Trajectory:
-        back = jax.vmap(unravel)
+        back, happened = jax.vmap(unravel), None
+        if found.events:
+            ts, which, count = found.events
+            happened = Events(sign * ts, which, count)
         return Trajectory(
             saveat,
             back(found.ys),
@@ -132,6 +147,7 @@ def solve(
             found.component,
             sign * found.dt_last,
             unravel(found.y_end),
+            happened,
         )
 
     return jax.vmap(outer, in_axes=-1)(found) if ensemble else outer(found)
@@ -161,6 +177,16 @@ def _check(field, method, dt0) -> None:
         )
 
 
+def _check_events(events, method, dt0, y0, t0, args) -> None:
+    if dt0 is not None or not isinstance(method, AbstractEmbedded):
+        raise InputError(
+            "events need adaptive steps",
+            where="integrate.solve.events",
+            fix="leave dt0 out, with a method such as Tsit5()",
+        )
+    check(tuple(events), y0, t0, args)
+
+
 def _counts(t0, ends, dt0) -> tuple[Any, bool]:
     """Fixed steps between saved times, and whether the first of these is the start: one
     number where times are known, so that the loop can be differentiated backwards; else
@@ -176,18 +202,12 @@ def _counts(t0, ends, dt0) -> tuple[Any, bool]:
     return int(max(np.ceil(np.max(gaps) / dt0 - 1e-6), 1)), bool(gaps[0] == 0)
 
 
-def _adaptive(method, forward, times: Times, *, ensemble: bool, **options) -> Found:
+def _adaptive(method, system, times: Times, *, ensemble: bool, **options) -> Found:
     one = times.y0[..., 0] if ensemble else times.y0
-    # All that the field closes over becomes an argument, so that it has its gradient.
-    closed = eqx.filter_closure_convert(forward, times.t0, one)
-    arrays, rest = eqx.partition(closed, eqx.is_array)
-    args, tree = jax.tree.flatten(arrays)
-
-    def field(t, y, args):
-        return eqx.combine(jax.tree.unflatten(tree, args), rest)(t, y)
-
+    # All that functions close over becomes an argument, so that it has its gradient.
+    closed = Closed(system, times.t0, one)
     if ensemble:
         m = times.y0.shape[-1]
         wide = (jnp.broadcast_to(x[..., None], (*x.shape, m)) for x in times._replace(y0=one))
         times = Times(*wide)._replace(y0=times.y0)
-    return solver(method, field, ensemble=ensemble, **options)(times, tuple(args))
+    return solver(method, closed.bound, ensemble=ensemble, **options)(times, closed.args)

@@ -21,12 +21,13 @@ class Trajectory(eqx.Module):
     - `ys`: states, `(T, *)` for each array of the state.
     - `slopes`: `dy/dt` at `ts`, as `ys`.
     - `steps`, `rejected`: accepted and rejected steps.
-    - `evaluations`: calls of the right-hand side.
+    - `evaluations`: calls of the right-hand side in the steps.
     - `code`: 0 success, 1 step limit, 2 non-finite values or a step that fell to nothing.
     - `t_end`: the last time with a finite state.
     - `component`: flat index of the worst entry of the state after a failure, else 0.
     - `dt_last`: the last step that was tried.
     - `y_end`: the state at `t_end`.
+    - `events`: what happened on the way; `None` where no events were asked for.
     """
 
     ts: Float[Array, " T"]
@@ -40,6 +41,22 @@ class Trajectory(eqx.Module):
     component: Int[Array, ""]
     dt_last: Float[Array, ""]
     y_end: Any
+    events: "Events | None"
+
+
+class Events(eqx.Module):
+    """Events of a trajectory.
+
+    **Arguments:**
+
+    - `ts`: their times, of the first 32 of them, NaN where there were fewer.
+    - `which`: which of the events that were asked for it was, -1 where there were fewer.
+    - `count`: how many there were.
+    """
+
+    ts: Float[Array, " E"]
+    which: Int[Array, " E"]
+    count: Int[Array, ""]
 
 
 class Found(NamedTuple):
@@ -50,6 +67,7 @@ class Found(NamedTuple):
     - `ys`, `slopes`: states and `dy/dt`, `(T, n)`, NaN where they were not reached.
     - `steps`, `rejected`, `code`, `t_end`, `component`, `dt_last`, `evaluations`,
       `y_end`: as in `Trajectory`.
+    - `events`: times and numbers of the events and their count, `()` without.
 
     Engines of many trajectories have them as a last axis of everything.
     """
@@ -64,6 +82,7 @@ class Found(NamedTuple):
     dt_last: Any
     evaluations: Any
     y_end: Any
+    events: tuple = ()
 
 
 def worst_component(values: Any) -> Int[Array, ""]:
