@@ -1,5 +1,7 @@
 """Integrators: how time is stepped, one engine for all explicit methods."""
 
+from continua.integrate.check import GradientCheck, check_gradient
+from continua.integrate.continuous import Continuous
 from continua.integrate.control import PID
 from continua.integrate.events import Event
 from continua.integrate.exponential import etdrk4
@@ -19,10 +21,16 @@ from continua.integrate.methods import (
     Vern9,
 )
 from continua.integrate.solve import solve
+from continua.integrate.steady import Steady, steady_state
 from continua.integrate.stiff import Diffrax
 from continua.integrate.trajectory import Events, Trajectory
 
 __all__ = [
+    "steady_state",
+    "Steady",
+    "GradientCheck",
+    "check_gradient",
+    "Continuous",
     "Events",
     "Event",
     "PID",

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
-from continua.integrate import lanes, rounds
+from continua.integrate import continuous, lanes, rounds
+from continua.integrate.continuous import Continuous
 from continua.integrate.methods import AbstractEmbedded
 from continua.integrate.replay import Asked, replay
-from continua.integrate.rounds import Tape
 from continua.integrate.trajectory import SUCCESS, Found
 
 
@@ -45,7 +45,7 @@ def solver(
     method: AbstractEmbedded,
     bind: Callable,
     *,
-    gradient: Replay | Direct,
+    gradient: Replay | Direct | Continuous,
     ensemble: bool,
     **options: Any,
 ) -> Callable:
@@ -77,7 +77,7 @@ def solver(
         # Under vmap, all that goes from here to there must belong to trajectories.
         return (found, tape if ensemble else rounds.spread(tape, times.t0.size)), ()
 
-    if room is None:  # tangents of one trajectory need no lanes of their own
+    if isinstance(gradient, Direct):  # tangents of one trajectory need no lanes of their own
         direct = _many(forward) if ensemble else _alone(forward)
         return lambda times, args: direct(times, args)[0]
     lift = _many if ensemble else _one
@@ -85,8 +85,14 @@ def solver(
 
     def backward(each, of, args):
         times, found, tape, asked = of
-        tape = tape if ensemble else rounds.gathered(tape)
-        return _backward(work(each, times, args, not ensemble), room, found, tape, asked)
+        lanes.check_spread(args, times)
+        if room is None:
+            given = work(each, times, args)
+            in_y0, in_args = continuous.backward(given, found, asked.ys)
+        else:
+            given = work(each, times, args, not ensemble)
+            in_y0, in_args = replay(given, room, tape if ensemble else rounds.gathered(tape), asked)
+        return lanes.gathered_as(_in_times(given, found, asked, in_y0), times), in_args
 
     @jax.custom_vjp
     def run(times, args):
@@ -94,6 +100,9 @@ def solver(
 
     def run_forward(times, args):
         times, args = jax.tree.map(lambda x: x.value, (times, args))
+        if room is None:
+            found = plain(times, args)[0]
+            return found, (times, args, found, ())
         (found, tape), _ = lift(recorded)(times, args)
         return found, (times, args, found, tape)
 
@@ -107,15 +116,16 @@ def solver(
         ys, y_end, t_end = (dense(getattr(cotangent, n), getattr(found, n)) for n in names)
         events = tuple(map(dense, cotangent.events[:1], found.events[:1]))
         asked = Asked(ys, y_end, t_end, events)
-        return lift(backward, own_args=True)((times, found, tape, asked), args)
+        # The adjoint equation of one trajectory is mapped over as it stands.
+        back = lift(backward, own_args=True) if room is not None or ensemble else _alone(backward)
+        return back((times, found, tape, asked), args)
 
     run.defvjp(run_forward, run_backward, symbolic_zeros=True)
     return run
 
 
-def _backward(work: lanes.Work, room: int, found: Found, tape: Tape, asked: Asked):
-    """Gradients in the times and the arguments."""
-    at_start, in_args = replay(work, room, tape, asked)
+def _in_times(work: lanes.Work, found: Found, asked: Asked, at_start: Any) -> lanes.Times:
+    """Gradients in the times, and those in the initial states with them."""
     times = work.times
     # A later save is further along its trajectory, a later start less far.
     reached = ~jnp.isnan(found.ys)
@@ -126,7 +136,7 @@ def _backward(work: lanes.Work, room: int, found: Found, tape: Tape, asked: Aske
     in_ends = in_ends.at[-1].add(jnp.where(whole, last, 0))
     in_t0 = -jnp.sum(at_start * work.slope(times.t0, times.y0), axis=0).real
     zero = jnp.zeros_like(times.rtol)
-    return lanes.Times(in_t0, at_start, in_ends, zero, zero), in_args
+    return lanes.Times(in_t0, at_start, in_ends, zero, zero)
 
 
 def _many(run: Callable, own_args: bool = False) -> Callable:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from continua.core.errors import InputError
 from continua.integrate.control import PID
 from continua.integrate.methods import AbstractEmbedded
 
@@ -32,6 +33,46 @@ class Times(NamedTuple):
     ends: Any
     rtol: Any
     atol: Any
+
+
+def _axes(x: Any) -> frozenset:
+    """Axes of a mesh over which `shard_map` has spread an array."""
+    kind = jax.typeof(x)
+    return kind.vma if hasattr(kind, "vma") else kind.manual_axis_type.varying
+
+
+def spread_over(tree: Any, *like: Any) -> Any:
+    """`tree` on the devices of a mesh over which `shard_map` has spread any of `like`; what a
+    loop begins with must be spread as what its body makes of it."""
+    axes = frozenset().union(*map(_axes, jax.tree.leaves(like)))
+
+    def one(x):
+        missing = tuple(axes - _axes(x)) if isinstance(x, jax.Array) else ()
+        return jax.lax.pcast(x, missing, to="varying") if missing else x
+
+    return jax.tree.map(one, tree) if axes else tree
+
+
+def gathered_as(tree: Any, like: Any) -> Any:
+    """Gradients in `like`, summed over the devices over which these are not spread."""
+
+    def one(x, y):
+        extra = tuple(_axes(x) - _axes(y))
+        return jax.lax.psum(x, extra) if extra else x
+
+    return jax.tree.map(one, tree, like)
+
+
+def check_spread(args: tuple, *like: Any) -> None:
+    """Whether arrays that a field closes over are spread over devices as its state is: else
+    the devices would have to wait for one another in every step."""
+    axes = frozenset().union(*map(_axes, jax.tree.leaves(like)))
+    if any(axes - _axes(x) for x in args):
+        raise InputError(
+            "the field closes over arrays that shard_map has not spread over the devices",
+            where="integrate.solve.field",
+            fix="hand them to the field through args",
+        )
 
 
 def pick(values: Any, index: Any) -> Any:

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from continua.integrate import runge_kutta
-from continua.integrate.lanes import Work, pick, smooth, together
+from continua.integrate.lanes import Work, pick, smooth, spread_over, together
 from continua.integrate.rounds import KEPT_EVENTS, SAVES, Rounds, Row, Tape
 
 
@@ -64,6 +64,7 @@ def replay(work: Work, room: int, tape: Tape, asked: Asked) -> tuple[Any, tuple]
     none, whole = jnp.zeros((y0.shape[0], work.lanes), y0.dtype), jnp.zeros_like(y0)
     nothing = jax.tree.map(jnp.zeros_like, smooth(work.args))
     lanes = _Back(nobody, none, none, (whole, whole), nothing)
+    lanes, nobody = spread_over((lanes, nobody), tape, asked, work.args)
 
     def segment(of):
         lanes, rows, number, left = of
@@ -76,7 +77,8 @@ def replay(work: Work, room: int, tape: Tape, asked: Asked) -> tuple[Any, tuple]
             rows = jax.lax.cond(
                 left > 1, lambda rows: rounds.again(tape, left - 2, rows), lambda rows: rows, rows
             )
-        return lanes, rows, jnp.asarray(rounds.segment, jnp.int32), left - 1
+        full = jnp.full_like(number, rounds.segment)
+        return lanes, rows, spread_over(full, number), left - 1
 
     lanes, *_ = jax.lax.while_loop(
         lambda of: of[3] > 0, segment, (lanes, tape.rows, tape.rounds, tape.segments)
@@ -132,7 +134,7 @@ class _Rounds:
 
         none = jnp.zeros_like(lanes.y)
         y, slope = jnp.where(accept, lanes.y, 0), jnp.where(accept, lanes.slope, 0)
-        begin = (jnp.zeros((), row.save.dtype), (none,) * 5)
+        begin = spread_over((jnp.zeros((), row.save.dtype), (none,) * 5), row, lanes)
         start, first, end, last, bend = jax.lax.while_loop(
             lambda of: jnp.any(of[0] < met), read, begin
         )[1]

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from continua.integrate import events, runge_kutta
-from continua.integrate.lanes import Work, pick, weighed, where
+from continua.integrate.lanes import Work, pick, spread_over, weighed, where
 from continua.integrate.trajectory import NON_FINITE, STEP_LIMIT, SUCCESS, Found
 
 _SEGMENT = 64  # rounds of a segment at the least
@@ -133,7 +133,7 @@ def integrate(work: Work, room: int | None = None) -> tuple[Found, Tape | None]:
     **Returns:** what was found, and the tape.
     """
     rounds = Rounds.of(work, room)
-    begin = rounds.begin()
+    begin = spread_over(rounds.begin(), work.times, work.args)
     if room is None:
         end = jax.lax.while_loop(lambda c: c.running > 0, lambda c: rounds.round(c)[0], begin)
         tape = None
@@ -429,6 +429,10 @@ class Rounds:
     def recorded(self, begin: _Carry) -> tuple[_Carry, Tape]:
         """All rounds, and what is needed to go back over them."""
         r, w = self.segment, self.work.lanes
+
+        def spread(tree):
+            return spread_over(tree, begin)
+
         s = -(-self.rounds // r)
         rows = self.empty()
         starts = jax.tree.map(
@@ -445,17 +449,17 @@ class Rounds:
             c, tape = of
             at = tape.segments
             starts = jax.tree.map(lambda a, x: a.at[at].set(x), tape.starts, (c.lanes, c.waiting))
-            decided = jnp.zeros((r, w), jnp.int8)
+            decided = spread(jnp.zeros((r, w), jnp.int8))
             c, rows, decided, number = jax.lax.while_loop(
                 lambda of: (of[0].running > 0) & (of[3] < r),
                 row,
-                (c, tape.rows, decided, jnp.zeros((), jnp.int32)),
+                (c, tape.rows, decided, spread(jnp.zeros((), jnp.int32))),
             )
             return c, Tape(rows, number, starts, tape.decided.at[at].set(decided), at + 1)
 
         none = jnp.zeros((), jnp.int32)
         tape = Tape(rows, none, starts, jnp.zeros((s, r, w), jnp.int8), none)
-        return jax.lax.while_loop(lambda of: of[0].running > 0, segment, (begin, tape))
+        return jax.lax.while_loop(lambda of: of[0].running > 0, segment, (begin, spread(tape)))
 
     def empty(self) -> Row:
         """Room for the rows of a segment."""
@@ -470,7 +474,7 @@ class Rounds:
         """The rows of a segment that is not the last one."""
         at = jax.tree.map(lambda x: x[segment], (tape.starts, tape.decided))
         (lanes, waiting), decided = at
-        running = jnp.zeros((), jnp.int32)
+        running = spread_over(jnp.zeros((), jnp.int32), lanes)
 
         def row(number, of):
             c, rows = of

@@ -12,11 +12,12 @@ from jax.flatten_util import ravel_pytree
 from continua.core.errors import InputError
 from continua.integrate import fields, fixed
 from continua.integrate.closed import Closed
+from continua.integrate.continuous import Continuous
 from continua.integrate.control import PID
 from continua.integrate.events import Event, check, flat
 from continua.integrate.fields import AbstractField
 from continua.integrate.gradients import Direct, Replay, solver
-from continua.integrate.lanes import Times
+from continua.integrate.lanes import Times, spread_over
 from continua.integrate.methods import AbstractEmbedded, AbstractOneStep
 from continua.integrate.stiff import Diffrax
 from continua.integrate.trajectory import Events, Found, Trajectory
@@ -40,7 +41,7 @@ def solve(
     control: PID = _PID,
     events: Sequence[Event] = (),
     dense: bool = True,
-    gradient: Replay | Direct = _REPLAY,
+    gradient: Replay | Direct | Continuous = _REPLAY,
     ensemble: bool = False,
 ) -> Trajectory:
     """Integrate `dy/dt = field(t, y, args)`.
@@ -69,8 +70,8 @@ def solve(
     - `dense`: whether saved states are read off the polynomials of adaptive steps, which
       costs nothing, where the method has one of its own order or one below; else, and with
       `False`, each is met by a step, which is more exact.
-    - `gradient`: of adaptive steps: `Replay()` for reverse mode, `Direct()` for forward
-      mode.
+    - `gradient`: of adaptive steps: `Replay()` or `Continuous()` for reverse mode,
+      `Direct()` for forward mode.
     - `ensemble`: whether the arrays of `y0` have a leading axis of trajectories, which
       share times, tolerances and `args`. What comes back has this axis too. Gradients
       are much cheaper than through `vmap`, which makes those in `args` one by one.
@@ -82,7 +83,7 @@ def solve(
     _check(field, method, dt0)
     if events:
         one = jax.tree.map(lambda x: jnp.asarray(x)[0], y0) if ensemble else y0
-        _check_events(events, method, dt0, jax.tree.map(jnp.asarray, one), t0, args)
+        _check_events(events, method, dt0, gradient, jax.tree.map(jnp.asarray, one), t0, args)
     adaptive = dt0 is None and isinstance(method, AbstractEmbedded)
     if ensemble and not adaptive:
 
@@ -93,11 +94,12 @@ def solve(
             )  # fmt: skip
 
         return jax.vmap(one)(y0)
+    args = spread_over(args, jax.tree.map(jnp.asarray, y0))
     like = jax.tree.map(lambda x: jnp.asarray(x)[0], y0) if ensemble else y0
     y, unravel = ravel_pytree(like)
     real = jnp.zeros((), y.dtype).real.dtype
     counts, early = _counts(t0, t1 if saveat is None else saveat, dt0)
-    t0, t1 = (jnp.asarray(t, real) for t in (t0, t1))
+    t0, t1 = spread_over(tuple(jnp.asarray(t, real) for t in (t0, t1)), y)
     saveat = t1[None] if saveat is None else jnp.asarray(saveat, real)
     # Backwards in time is forwards in s = -t.
     sign = jnp.where(t1 >= t0, 1.0, -1.0).astype(real)
@@ -177,7 +179,13 @@ def _check(field, method, dt0) -> None:
         )
 
 
-def _check_events(events, method, dt0, y0, t0, args) -> None:
+def _check_events(events, method, dt0, gradient, y0, t0, args) -> None:
+    if isinstance(gradient, Continuous):
+        raise InputError(
+            "the continuous adjoint does not go through events",
+            where="integrate.solve.gradient",
+            fix="take Replay() or Direct()",
+        )
     if dt0 is not None or not isinstance(method, AbstractEmbedded):
         raise InputError(
             "events need adaptive steps",
