@@ -54,9 +54,10 @@ class AbstractOneStep(AbstractIntegrator):
     def slope(self, field: Any, t: Any, y: Any, memory: Any) -> Any:
         """`dy/dt` where a step ended."""
 
+    @abc.abstractmethod
     def weights(self, field: Any, dt: Any) -> Any:
-        """What many steps of length `dt` have in common, such as a factorisation."""
-        return ()
+        """What many steps of length `dt` have in common, such as a factorisation; `()` if
+        nothing."""
 
 
 class AbstractEmbedded(AbstractOneStep):
@@ -84,6 +85,10 @@ class AbstractEmbedded(AbstractOneStep):
     @abc.abstractmethod
     def dense_order(self) -> int:
         """The order of a step's polynomial, 3 where `step` knows no more than its ends."""
+
+    def weights(self, field, dt):
+        """Nothing."""
+        return ()
 
     def begin(self, field, t, y):
         """The first slope."""

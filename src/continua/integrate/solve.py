@@ -19,6 +19,7 @@ from continua.integrate.fields import AbstractField
 from continua.integrate.gradients import Direct, Replay, solver
 from continua.integrate.lanes import Times, spread_over
 from continua.integrate.methods import AbstractEmbedded, AbstractOneStep
+from continua.integrate.reversible import AbstractReversible, march_reversible
 from continua.integrate.stiff import Diffrax
 from continua.integrate.trajectory import Events, Found, Trajectory
 
@@ -130,7 +131,9 @@ def solve(
     elif isinstance(method, Diffrax):
         found = method.run(forward, start, ends, y, rtol, atol, dt0, max_steps)
     else:
-        found = fixed.march(method, forward, start, ends, y, counts, early)
+        undone = isinstance(method, AbstractReversible) and not isinstance(gradient, Direct)
+        march = march_reversible if undone else fixed.march
+        found = march(method, forward, start, ends, y, counts, early)
 
     def outer(found: Found) -> Trajectory:
         back, happened = jax.vmap(unravel), None
