@@ -46,6 +46,23 @@ from continua.integrate.solve import solve
 from continua.integrate.splitting import LieTrotter, Strang
 from continua.integrate.steady import Steady, steady_state
 from continua.integrate.stiff import Diffrax
+from continua.integrate.stochastic import (
+    SDE,
+    SRA1,
+    SRIW1,
+    BrownianPath,
+    EulerMaruyama,
+    Milstein,
+    ShARK,
+    SPaRK,
+    StochasticHeun,
+    StochasticMidpoint,
+    StochasticReversibleHeun,
+    solve_sde,
+    with_correlation,
+    with_fractional_noise,
+    with_path_kl,
+)
 from continua.integrate.symplectic import (
     BlanesMoan4,
     ImplicitMidpoint,
@@ -56,6 +73,21 @@ from continua.integrate.symplectic import (
 from continua.integrate.trajectory import Events, Trajectory
 
 __all__ = [
+    "with_path_kl",
+    "with_fractional_noise",
+    "with_correlation",
+    "solve_sde",
+    "StochasticHeun",
+    "ShARK",
+    "SPaRK",
+    "StochasticReversibleHeun",
+    "Milstein",
+    "StochasticMidpoint",
+    "EulerMaruyama",
+    "BrownianPath",
+    "SRIW1",
+    "SRA1",
+    "SDE",
     "Yoshida4",
     "SymplecticEuler",
     "StormerVerlet",

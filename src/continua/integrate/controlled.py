@@ -134,7 +134,13 @@ def filled(ts: Float[Array, " T"], xs: Float[Array, "T C"]) -> Float[Array, "T C
 
 
 def with_time(ts: Float[Array, " T"], xs: Float[Array, "T C"]) -> Float[Array, "T C1"]:
-    """Values with time as channel 0, which a control needs to know how fast it goes."""
+    """Values with time as channel 0, which tells a controlled equation how fast it goes.
+
+    **Arguments:**
+
+    - `ts`: times `(T,)`.
+    - `xs`: values `(T, C)`.
+    """
     return jnp.concatenate([jnp.asarray(ts)[:, None], jnp.asarray(xs)], axis=1)
 
 

@@ -1,7 +1,8 @@
 """One call for every integrator: from `y0` at `t0` to the times that are asked for."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,17 +11,18 @@ from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 
 from continua.core.errors import InputError
-from continua.integrate import fields, fixed
+from continua.integrate import checks, fields, fixed
 from continua.integrate.closed import Closed
 from continua.integrate.continuous import Continuous
 from continua.integrate.control import PID
-from continua.integrate.events import Event, check, flat
+from continua.integrate.events import Event, flat
 from continua.integrate.fields import AbstractField
 from continua.integrate.gradients import Direct, Replay, solver
 from continua.integrate.lanes import Times, spread_over
-from continua.integrate.methods import AbstractEmbedded, AbstractOneStep
+from continua.integrate.methods import AbstractEmbedded
 from continua.integrate.reversible import AbstractReversible, march_reversible
 from continua.integrate.stiff import Diffrax
+from continua.integrate.stochastic import SDE, solve_sde
 from continua.integrate.trajectory import Events, Found, Trajectory
 
 _PID, _REPLAY = PID(), Replay()
@@ -35,15 +37,17 @@ def solve(
     y0: Any,
     args: Any = None,
     saveat: Any = None,
-    rtol: Any = 1e-6,
-    atol: Any = 1e-9,
-    dt0: float | None = None,
+    rtol: Any = None,
+    atol: Any = None,
+    dt0: Any = None,
     max_steps: int = 100_000,
     control: PID = _PID,
     events: Sequence[Event] = (),
     dense: bool = True,
     gradient: Replay | Direct | Continuous = _REPLAY,
     ensemble: bool = False,
+    shared: bool = False,
+    key: Any = None,
 ) -> Trajectory:
     """Integrate `dy/dt = field(t, y, args)`.
 
@@ -54,14 +58,16 @@ def solve(
 
     **Arguments:**
 
-    - `field`: `(t, y, args) -> dy/dt`, a tree like `y`.
-    - `method`: `Tsit5()`, `RK4()`, ..., or `Diffrax()` for stiff equations.
+    - `field`: `(t, y, args) -> dy/dt`, a tree like `y`; or one of known structure, as
+      `Split`, `Separable`, `Semilinear` or `SDE`, for the methods that make use of it.
+    - `method`: `Tsit5()`, `RK4()`, ...; `Rodas5P()` for stiff equations.
     - `t0`, `t1`: the interval; `t1 < t0` integrates backwards.
     - `y0`: the initial state, an array or a tree of arrays of one type.
     - `args`: handed through to `field`.
     - `saveat`: times `(T,)` from `t0` towards `t1` in order; `t1` alone by default.
       Integration ends at the last of them.
-    - `rtol`, `atol`: tolerances of adaptive steps; changing them compiles nothing anew.
+    - `rtol`, `atol`: tolerances of adaptive steps, 1e-6 and 1e-9 by default, for an `SDE`
+      1e-3 and 1e-6; changing them compiles nothing anew.
     - `dt0`: length of fixed steps, made a little shorter where they would not meet
       the saved times; `None` for adaptive ones.
     - `max_steps`: adaptive steps at the most.
@@ -76,126 +82,126 @@ def solve(
     - `ensemble`: whether the arrays of `y0` have a leading axis of trajectories, which
       share times, tolerances and `args`. What comes back has this axis too. Gradients
       are much cheaper than through `vmap`, which makes those in `args` one by one.
+    - `shared`: whether the trajectories of an `ensemble` take the same steps, chosen by the
+      mean of their errors: fewer operations, and results that depend on one another.
+    - `key`: of the Brownian path of an `SDE`; see `solve_sde` for more that it can.
 
     **Returns:** a `Trajectory`; a failure is a code in it, not an error.
 
-    **Raises:** `InputError` for a method without error estimate and without `dt0`.
+    **Raises:** `InputError` for a method without error estimate and without `dt0`, saves
+    outside the interval, a state that is not finite, a right-hand side of another shape.
     """
-    _check(field, method, dt0)
+    rtol, atol = _tolerances(field, rtol, atol)
+    times = {"t0": t0, "t1": t1, "saveat": saveat, "dt0": dt0}
+    options = {**times, "rtol": rtol, "atol": atol, "max_steps": max_steps, "args": args}
+    if isinstance(field, SDE):
+        return _stochastic(field, method, y0=y0, key=key, ensemble=ensemble, **options)
+    checks.check_times(**times)
+    checks.check_tolerances(rtol, atol)
+    checks.check_method(field, method, dt0, ensemble, shared)
+    y0 = jax.tree.map(jnp.asarray, y0)
+    one = jax.tree.map(lambda x: x[0], y0) if ensemble else y0
+    checks.check_state(field, one, t0, args)
     if events:
-        one = jax.tree.map(lambda x: jnp.asarray(x)[0], y0) if ensemble else y0
-        _check_events(events, method, dt0, gradient, jax.tree.map(jnp.asarray, one), t0, args)
+        checks.check_events(events, method, dt0, gradient, one, t0, args)
     adaptive = dt0 is None and isinstance(method, AbstractEmbedded)
+    more = {"control": control, "events": events, "dense": dense, "gradient": gradient}
+    if shared:
+        return _together(field, method, y0, **options, **more)
     if ensemble and not adaptive:
-
-        def one(y):
-            return solve(
-                field, method, t0=t0, t1=t1, y0=y, args=args, saveat=saveat, rtol=rtol,
-                atol=atol, dt0=dt0, max_steps=max_steps,
-            )  # fmt: skip
-
-        return jax.vmap(one)(y0)
-    args = spread_over(args, jax.tree.map(jnp.asarray, y0))
-    like = jax.tree.map(lambda x: jnp.asarray(x)[0], y0) if ensemble else y0
-    y, unravel = ravel_pytree(like)
-    real = jnp.zeros((), y.dtype).real.dtype
-    counts, early = _counts(t0, t1 if saveat is None else saveat, dt0)
-    t0, t1 = spread_over(tuple(jnp.asarray(t, real) for t in (t0, t1)), y)
-    saveat = t1[None] if saveat is None else jnp.asarray(saveat, real)
-    # Backwards in time is forwards in s = -t.
-    sign = jnp.where(t1 >= t0, 1.0, -1.0).astype(real)
-    if isinstance(field, AbstractField):
-        forward = field.flat(unravel, sign, args)
-    else:
-        forward = fields.flat(field, unravel, sign, args)
-    rtol, atol = (jnp.asarray(x, real) for x in (rtol, atol))
-    start, ends = sign * t0, sign * saveat
+        return jax.vmap(lambda y: solve(field, method, y0=y, **options, **more))(y0)
+    asked = _Asked.of(field, t0, t1, y0, one, args, saveat)
     if adaptive:
-        if ensemble:
-            y = jax.vmap(lambda y: ravel_pytree(y)[0], out_axes=-1)(y0)
-        times = Times(start, y, ends, rtol, atol)
-        dense = dense and method.dense_order >= method.order - 1
-        options = {
-            "control": control, "max_steps": max_steps, "dense": dense, "gradient": gradient
-        }  # fmt: skip
-        if events:
-            options["directions"] = tuple(event.direction for event in events)
-            options["ending"] = tuple(event.change is None for event in events)
-        flat_events = flat(tuple(events), unravel, sign, args) if events else ()
-        system = (forward, flat_events)
-        found = _adaptive(method, system, times, ensemble=ensemble, **options)
-        along = jax.vmap(forward, (0, 0))
-        along = jax.vmap(along, (None, -1), -1) if ensemble else along
-        slopes = jnp.where(jnp.isnan(found.ys), found.ys, along(ends, found.ys))
-        found = found._replace(slopes=slopes)
+        limits = (rtol, atol, max_steps)
+        found = _adaptive(method, asked, limits, ensemble=ensemble, **more)
     elif isinstance(method, Diffrax):
-        found = method.run(forward, start, ends, y, rtol, atol, dt0, max_steps)
+        rtol, atol = (jnp.asarray(x, asked.start.dtype) for x in (rtol, atol))
+        given = (asked.forward, asked.start, asked.ends, asked.y, rtol, atol)
+        found = method.run(*given, dt0, max_steps)
     else:
-        undone = isinstance(method, AbstractReversible) and not isinstance(gradient, Direct)
-        march = march_reversible if undone else fixed.march
-        found = march(method, forward, start, ends, y, counts, early)
+        counts, early = _counts(t0, t1 if saveat is None else saveat, dt0)
+        given = (asked.forward, asked.start, asked.ends, asked.y, counts, early)
+        if isinstance(method, AbstractReversible) and not isinstance(gradient, Direct):
+            found = march_reversible(method, *given)
+        else:
+            found = fixed.march(method, *given)
+    return jax.vmap(asked.trajectory, in_axes=-1)(found) if ensemble else asked.trajectory(found)
 
-    def outer(found: Found) -> Trajectory:
-        back, happened = jax.vmap(unravel), None
+
+def _tolerances(field, rtol, atol) -> tuple[Any, Any]:
+    usual = (1e-3, 1e-6) if isinstance(field, SDE) else (1e-6, 1e-9)
+    return usual[0] if rtol is None else rtol, usual[1] if atol is None else atol
+
+
+def _stochastic(sde: SDE, method, *, key, **options) -> Trajectory:
+    if key is None:
+        raise InputError(
+            "an SDE needs a key", where="integrate.solve.key", fix="give key=jax.random.key(0)"
+        )
+    return solve_sde(sde, method, key=key, **options)
+
+
+def _together(field, method, y0, **options) -> Trajectory:
+    """An ensemble as one system, of which the trajectories are the last axis."""
+    wide = jax.vmap(field, in_axes=(None, -1, None), out_axes=-1)
+    last = jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), y0)
+    found = solve(wide, method, y0=last, **options)
+
+    def each(ys, slopes, y_end):
+        return dataclasses.replace(found, ys=ys, slopes=slopes, y_end=y_end)
+
+    return jax.vmap(each, in_axes=-1)(found.ys, found.slopes, found.y_end)
+
+
+class _Asked(NamedTuple):
+    """What was asked for, of a flat state, forwards in `s = sign * t`."""
+
+    forward: Any
+    unravel: Any
+    sign: Any
+    start: Any
+    ends: Any
+    saveat: Any
+    y: Any  # `(n,)`, or `(n, m)` of an ensemble
+    args: Any
+
+    @classmethod
+    def of(cls, field, t0, t1, y0, one, args, saveat) -> "_Asked":
+        """That of trees, of which `one` is the state of one trajectory."""
+        y, unravel = ravel_pytree(one)
+        real = jnp.zeros((), y.dtype).real.dtype
+        args = spread_over(args, y0)
+        t0, t1 = spread_over(tuple(jnp.asarray(t, real) for t in (t0, t1)), y)
+        saveat = t1[None] if saveat is None else jnp.atleast_1d(jnp.asarray(saveat, real))
+        sign = jnp.where(t1 >= t0, 1.0, -1.0).astype(real)
+        if isinstance(field, AbstractField):
+            forward = field.flat(unravel, sign, args)
+        else:
+            forward = fields.flat(field, unravel, sign, args)
+        if one is not y0:
+            y = jax.vmap(lambda y: ravel_pytree(y)[0], out_axes=-1)(y0)
+        return cls(forward, unravel, sign, sign * t0, sign * saveat, saveat, y, args)
+
+    def trajectory(self, found: Found) -> Trajectory:
+        """What was found, as it was asked for."""
+        back, happened = jax.vmap(self.unravel), None
         if found.events:
             ts, which, count = found.events
-            happened = Events(sign * ts, which, count)
+            happened = Events(self.sign * ts, which, count)
         return Trajectory(
-            saveat,
+            self.saveat,
             back(found.ys),
-            back(sign.astype(y.dtype) * found.slopes),
+            back(self.sign.astype(self.y.dtype) * found.slopes),
             found.steps,
             found.rejected,
             found.evaluations,
             found.code,
-            sign * found.t_end,
+            self.sign * found.t_end,
             found.component,
-            sign * found.dt_last,
-            unravel(found.y_end),
+            self.sign * found.dt_last,
+            self.unravel(found.y_end),
             happened,
         )
-
-    return jax.vmap(outer, in_axes=-1)(found) if ensemble else outer(found)
-
-
-def _check(field, method, dt0) -> None:
-    if not isinstance(method, (AbstractOneStep, Diffrax)):
-        raise InputError(
-            f"got {type(method).__name__}, expected an integrator",
-            where="integrate.solve.method",
-            fix="give a value such as Tsit5()",
-        )
-    if isinstance(method, Diffrax):
-        return
-    if method.takes is not None and not isinstance(field, method.takes):
-        raise InputError(
-            f"{method.name} needs a field of known structure, got {type(field).__name__}",
-            where="integrate.solve.field",
-            fix=f"give {method.takes.__name__}(...), or take Tsit5()",
-        )
-    estimates = isinstance(method, AbstractEmbedded) and method.error_order > 0
-    if dt0 is None and not estimates:
-        raise InputError(
-            f"{method.name} has no error estimate",
-            where="integrate.solve.dt0",
-            fix="give the length of its steps, or take Tsit5()",
-        )
-
-
-def _check_events(events, method, dt0, gradient, y0, t0, args) -> None:
-    if isinstance(gradient, Continuous):
-        raise InputError(
-            "the continuous adjoint does not go through events",
-            where="integrate.solve.gradient",
-            fix="take Replay() or Direct()",
-        )
-    if dt0 is not None or not isinstance(method, AbstractEmbedded):
-        raise InputError(
-            "events need adaptive steps",
-            where="integrate.solve.events",
-            fix="leave dt0 out, with a method such as Tsit5()",
-        )
-    check(tuple(events), y0, t0, args)
 
 
 def _counts(t0, ends, dt0) -> tuple[Any, bool]:
@@ -213,12 +219,32 @@ def _counts(t0, ends, dt0) -> tuple[Any, bool]:
     return int(max(np.ceil(np.max(gaps) / dt0 - 1e-6), 1)), bool(gaps[0] == 0)
 
 
-def _adaptive(method, system, times: Times, *, ensemble: bool, **options) -> Found:
-    one = times.y0[..., 0] if ensemble else times.y0
+def _adaptive(
+    method, asked: _Asked, limits, *, ensemble: bool, control, events, dense, gradient
+) -> Found:
+    start, ends, y = asked.start, asked.ends, asked.y
+    rtol, atol, max_steps = limits
+    times = Times(start, y, ends, *(jnp.asarray(x, start.dtype) for x in (rtol, atol)))
+    one = y[..., 0] if ensemble else y
+    options = {
+        "control": control,
+        "max_steps": max_steps,
+        "dense": dense and method.dense_order >= method.order - 1,
+        "directions": tuple(event.direction for event in events),
+        "ending": tuple(event.change is None for event in events),
+    }
+    happening: Any = ()
+    if events:
+        happening = flat(tuple(events), asked.unravel, asked.sign, asked.args)
     # All that functions close over becomes an argument, so that it has its gradient.
-    closed = Closed(system, times.t0, one)
+    closed = Closed((asked.forward, happening), start, one)
     if ensemble:
-        m = times.y0.shape[-1]
+        m = y.shape[-1]
         wide = (jnp.broadcast_to(x[..., None], (*x.shape, m)) for x in times._replace(y0=one))
-        times = Times(*wide)._replace(y0=times.y0)
-    return solver(method, closed.bound, ensemble=ensemble, **options)(times, closed.args)
+        times = Times(*wide)._replace(y0=y)
+    run = solver(method, closed.bound, gradient=gradient, ensemble=ensemble, **options)
+    found = run(times, closed.args)
+    along = jax.vmap(asked.forward)
+    along = jax.vmap(along, (None, -1), -1) if ensemble else along
+    slopes = jnp.where(jnp.isnan(found.ys), found.ys, along(ends, found.ys))
+    return found._replace(slopes=slopes)
