@@ -27,6 +27,7 @@ from continua.integrate.exponential_rk import (
 from continua.integrate.fields import Flow, Semilinear, Separable, Split
 from continua.integrate.gradients import Direct, Replay
 from continua.integrate.imex import Ars222, Ars443, ImexEuler, KenCarp4
+from continua.integrate.implicit import Banded, Dense, Kvaerno5, MatrixFree, Rodas3, Rodas5P
 from continua.integrate.methods import (
     RK4,
     SSPRK3,
@@ -73,6 +74,12 @@ from continua.integrate.symplectic import (
 from continua.integrate.trajectory import Events, Trajectory
 
 __all__ = [
+    "Rodas5P",
+    "Rodas3",
+    "MatrixFree",
+    "Kvaerno5",
+    "Dense",
+    "Banded",
     "with_path_kl",
     "with_fractional_noise",
     "with_correlation",
