@@ -71,9 +71,10 @@ from continua.integrate.symplectic import (
     SymplecticEuler,
     Yoshida4,
 )
-from continua.integrate.trajectory import Events, Trajectory
+from continua.integrate.trajectory import Events, History, Trajectory
 
 __all__ = [
+    "History",
     "Rodas5P",
     "Rodas3",
     "MatrixFree",

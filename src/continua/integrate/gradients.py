@@ -115,7 +115,8 @@ def solver(
         names = ("ys", "y_end", "t_end")
         ys, y_end, t_end = (dense(getattr(cotangent, n), getattr(found, n)) for n in names)
         events = tuple(map(dense, cotangent.events[:1], found.events[:1]))
-        asked = Asked(ys, y_end, t_end, events)
+        history = tuple(map(dense, cotangent.history[2:], found.history[2:]))
+        asked = Asked(ys, y_end, t_end, events, history)
         # The adjoint equation of one trajectory is mapped over as it stands.
         back = lift(backward, own_args=True) if room is not None or ensemble else _alone(backward)
         return back((times, found, tape, asked), args)

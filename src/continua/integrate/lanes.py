@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from continua.core.errors import InputError
+from continua.integrate import runge_kutta
 from continua.integrate.control import PID
-from continua.integrate.methods import AbstractEmbedded
+from continua.integrate.methods import AbstractEmbedded, AbstractExplicitRungeKutta
 
 MOST_LANES = 256
 
@@ -117,6 +118,7 @@ class Work:
     - `dense`: whether saves are read off the polynomials of the steps, or met by steps.
     - `directions`: of the events, one a piece.
     - `ending`: for each of them, whether it ends the solve.
+    - `history`: for how many accepted steps of a trajectory facts are returned.
     - `own_lanes`: whether each trajectory has a lane of its own.
     """
 
@@ -130,6 +132,7 @@ class Work:
     dense: bool
     directions: tuple[int, ...] = ()
     ending: tuple[bool, ...] = ()
+    history: int = 0
     own_lanes: bool = False
 
     @property
@@ -168,6 +171,16 @@ class Work:
             return self.method.step(self.bind(args)[0], t, y, slope, dt)
 
         return self.over(one, args, t, y, slope, dt)
+
+    def facts(self, t, y, slope, dt, args: tuple | None, limits: tuple) -> tuple[Any, Any]:
+        """Of a step of all lanes its error, in units of the tolerances `limits`, and an
+        estimate of the largest `|lambda|`; both with derivatives."""
+        new, after, error, _ = self.step(t, y, slope, dt, args)
+        size, _ = runge_kutta.error_norm(error, y, new, *limits)
+        if isinstance(self.method, AbstractExplicitRungeKutta):
+            given = (self.method.tableau, lambda t, y: self.slope(t, y, args), t, y, slope, dt)
+            return size, runge_kutta.stiffness(*given, new, after)
+        return size, runge_kutta.ratio(after - slope, new - y)
 
     def conditions(self, t: Any, y: Any, slope: Any) -> tuple[Any, Any]:
         """The conditions of the events, and their derivatives in time, `(e, w)`."""

@@ -29,12 +29,14 @@ class Asked(NamedTuple):
     - `y_end`: `(n, m)`.
     - `t_end`: `(m,)`.
     - `event_ts`: `(32, m)`; none without events.
+    - `history`: `(h, m)` in errors and stiffness; none without history.
     """
 
     ys: Any
     y_end: Any
     t_end: Any
     event_ts: tuple
+    history: tuple
 
 
 class _Back(NamedTuple):
@@ -150,11 +152,17 @@ class _Rounds:
             lanes,
         )
 
-        def one(y, slope, moving):
-            new, after, _, bend = work.step(row.t, y, slope, row.dt, together(moving, work.args))
-            return new, after, jnp.zeros_like(y) if bend is None else bend
+        limits = tuple(pick(x, row.who) for x in (work.times.rtol, work.times.atol))
 
-        (new, after, _), pull = jax.vjp(one, row.y, row.slope, smooth(work.args))
+        def one(y, slope, moving):
+            args = together(moving, work.args)
+            new, after, _, bend = work.step(row.t, y, slope, row.dt, args)
+            bend = jnp.zeros_like(y) if bend is None else bend
+            if not self.asked.history:
+                return new, after, bend, ()
+            return new, after, bend, work.facts(row.t, y, slope, row.dt, args, limits)
+
+        (new, after, *_), pull = jax.vjp(one, row.y, row.slope, smooth(work.args))
         if row.event:
             lanes = jax.lax.cond(
                 jnp.any(row.event[0] > 0),
@@ -164,13 +172,22 @@ class _Rounds:
             )
         # A rejected step was given no length: its numbers are sound, and nothing is asked.
         start, first, end, last, bend = self.within(row, lanes)
-        y, slope, more = pull((end, last, bend))
+        y, slope, more = pull((end, last, bend, self.of_facts(row)))
         accept = row.dt > 0
         return lanes._replace(
             y=jnp.where(accept, y + start, lanes.y),
             slope=jnp.where(accept, slope + first, lanes.slope),
             args=jax.tree.map(jnp.add, lanes.args, more),
         )
+
+    def of_facts(self, row: Row) -> tuple:
+        """Gradients in the error and the stiffness of a step."""
+        if not self.asked.history:
+            return ()
+        kept = (row.dt > 0) & (row.number < self.work.history)
+        most = (self.work.history - 1, self.work.count - 1)
+        place = tuple(map(jnp.minimum, (row.number, row.who), most))
+        return tuple(jnp.where(kept, asked[place], 0) for asked in self.asked.history)
 
     def before_event(self, lanes: _Back, row: Row, new: Any, after: Any) -> _Back:
         r"""Gradients before the events that ended a step, from those after them.

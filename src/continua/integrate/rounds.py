@@ -53,6 +53,7 @@ class Row(NamedTuple):
     - `save`, `met`: the first save that lies in the step, and how many do.
     - `event`: one more than the number of the event with which it ended, 0 if none, and
       how many the trajectory had had before; `()` without events.
+    - `number`: accepted steps of the trajectory before it; `()` without history.
     """
 
     who: Any
@@ -63,6 +64,7 @@ class Row(NamedTuple):
     save: Any
     met: Any
     event: Any
+    number: Any
 
 
 class Tape(NamedTuple):
@@ -208,6 +210,9 @@ class Rounds:
             none,
             times.y0,
             self.no_events(),
+            tuple(jnp.zeros((work.history, m), times.t0.dtype) for _ in range(4))
+            if work.history
+            else (),
         )
         lanes = self.taken_up(jnp.arange(work.lanes, dtype=jnp.int32))
         waiting, running = (jnp.full((), x, jnp.int32) for x in (work.lanes, m))
@@ -317,7 +322,8 @@ class Rounds:
         dt, event = jnp.where(x.accept, x.dt, 0), ()
         if verdict is not None:
             event = (jnp.where(verdict.fired, verdict.which + 1, 0), verdict.watch.count)
-        row = Row(s.who, s.t, dt, s.y, s.slope, s.save, save - s.save, event)
+        number = s.steps if work.history else ()
+        row = Row(s.who, s.t, dt, s.y, s.slope, s.save, save - s.save, event, number)
         q = work.method.error_order + 1.0
         following, past = work.control.following(q, x.size, s.past, x.dt, s.dt, x.accept)
         moved = Lanes(
@@ -344,7 +350,7 @@ class Rounds:
         flags = ((_ACCEPT, x.accept), (_LAST, x.last), (_FINISHED, finished))
         bits = sum(jnp.where(flag, jnp.int8(bit), jnp.int8(0)) for bit, flag in flags)
         if found is not None:
-            found = found._replace(ys=ys)
+            found = found._replace(ys=ys, history=self.noted(found.history, s, x))
         return self.next(_Carry(moved, c.waiting, c.running, found), finished, code, x), row, bits
 
     def next(self, c: _Carry, finished, code, x: _Tried) -> _Carry:
@@ -360,9 +366,26 @@ class Rounds:
         if found is not None:
             *rows, y_end = rows
             found = Found(
-                found.ys, (), *rows, evaluations=found.evaluations, y_end=y_end, events=found.events
+                found.ys,
+                (),
+                *rows,
+                evaluations=found.evaluations,
+                y_end=y_end,
+                events=found.events,
+                history=found.history,
             )
         return _Carry(moved, waiting, running, found)
+
+    def noted(self, history: tuple, s: Lanes, x: _Tried) -> tuple:
+        """The history of each trajectory with the steps that were accepted."""
+        if not history:
+            return ()
+        limits = tuple(pick(x, s.who) for x in (self.work.times.rtol, self.work.times.atol))
+        facts = self.work.facts(s.t, s.y, s.slope, x.dt, None, limits)
+        place = s.steps, jnp.where(x.accept, s.who, self.work.count)
+        held = jax.lax.stop_gradient((s.t, x.dt))
+        pairs = zip(history, (*held, *facts), strict=True)
+        return tuple(a.at[place].set(v, mode="drop") for a, v in pairs)
 
     def verdict(self, s: Lanes, x: _Tried) -> events.Verdict:
         """What the events say of a step."""
@@ -468,7 +491,8 @@ class Rounds:
         numbers = jnp.zeros((self.segment, w), real)
         ys = jnp.zeros((self.segment, times.y0.shape[0], w), times.y0.dtype)
         event = (whole, whole) if self.work.directions else ()
-        return Row(whole, numbers, numbers, ys, ys, whole, whole, event)
+        number = whole if self.work.history else ()
+        return Row(whole, numbers, numbers, ys, ys, whole, whole, event, number)
 
     def again(self, tape: Tape, segment: Any, rows: Row) -> Row:
         """The rows of a segment that is not the last one."""

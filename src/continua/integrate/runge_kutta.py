@@ -30,18 +30,60 @@ def step(tableau: Tableau, field: Callable, t, y, slope, dt) -> tuple[Any, Any, 
     **Returns:** the new state, the slope there, the error estimate (`None` where there is
     no embedded method), and what its Hermite polynomial lacks (`None` if unknown).
     """
-    stages = [slope]
-    for row, c in zip(tableau.a[1:], tableau.c[1:], strict=True):
-        y_stage = _advance(y, dt, row, stages)
-        stages.append(field(t + c * dt, y_stage))
+    states, stages = _stages(tableau, field, t, y, slope, dt)
     if tableau.first_same_as_last:
-        new, slope = y_stage, stages[-1]
+        new, slope = states[-1], stages[-1]
     else:
         new = _advance(y, dt, tableau.b, stages)
         slope = field(t + dt, new)
     error = None if tableau.error is None else dt * _combine(tableau.error, stages)
     bend = None if tableau.bend is None else dt * _combine(tableau.bend, stages)
     return new, slope, error, bend
+
+
+def _stages(tableau: Tableau, field: Callable, t, y, slope, dt) -> tuple[list, list]:
+    """States and slopes of all stages."""
+    states, stages = [y], [slope]
+    for row, c in zip(tableau.a[1:], tableau.c[1:], strict=True):
+        states.append(_advance(y, dt, row, stages))
+        stages.append(field(t + c * dt, states[-1]))
+    return states, stages
+
+
+def stiffness(tableau: Tableau, field: Callable, t, y, slope, dt, new, after) -> Any:
+    r"""An estimate of the largest `|lambda|` of the Jacobian, from two states of a step.
+
+        S = |f(y_new) - f(g)| / |y_new - g|
+
+    `g` is a further stage at the end of the step where the method has one, else its
+    beginning; the first tells of the stiffest direction, in which the two differ.
+
+    **Arguments:**
+
+    - `tableau`, `field`, `t`, `y`, `slope`, `dt`: as for `step`.
+    - `new`, `after`: the state and the slope that it ended with.
+
+    **Reference:** shampine1977stiffness
+    """
+    ends = [i for i, c in enumerate(tableau.c) if c == 1.0]
+    ends = ends[:-1] if tableau.first_same_as_last else ends
+    # What `step` has computed before the compiler takes from there.
+    states, stages = _stages(tableau, field, t, y, slope, dt) if ends else ([y], [slope])
+    at = ends[-1] if ends else 0
+    return ratio(after - stages[at], new - states[at])
+
+
+def ratio(above: Any, below: Any) -> Any:
+    """`|above| / |below|` along the first axis, 0 where `below` is zero, with derivatives."""
+    square = jnp.sum(jnp.square(jnp.abs(below)), axis=0)
+    apart = square > 0
+    found = jnp.sum(jnp.square(jnp.abs(above)), axis=0) / jnp.where(apart, square, 1.0)
+    return jnp.where(apart, safe_sqrt(found), 0.0)
+
+
+def safe_sqrt(x: Any) -> Any:
+    """The root, whose derivative at 0 is 0."""
+    return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1.0)), 0.0)
 
 
 def basis(s: Any) -> tuple[Any, ...]:
@@ -76,7 +118,7 @@ def error_norm(error, y, new, rtol, atol):
     """An error estimate in units of the tolerances: its size, and that of each entry."""
     scale = atol + rtol * jnp.maximum(jnp.abs(y), jnp.abs(new))
     entries = jnp.abs(error) / scale
-    return jnp.sqrt(jnp.mean(jnp.square(entries), axis=0)), entries
+    return safe_sqrt(jnp.mean(jnp.square(entries), axis=0)), entries
 
 
 def first_step(error_order: int, field, t, y, slope, span, rtol, atol):

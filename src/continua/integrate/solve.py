@@ -23,7 +23,7 @@ from continua.integrate.methods import AbstractEmbedded
 from continua.integrate.reversible import AbstractReversible, march_reversible
 from continua.integrate.stiff import Diffrax
 from continua.integrate.stochastic import SDE, solve_sde
-from continua.integrate.trajectory import Events, Found, Trajectory
+from continua.integrate.trajectory import Events, Found, History, Trajectory
 
 _PID, _REPLAY = PID(), Replay()
 
@@ -47,6 +47,7 @@ def solve(
     gradient: Replay | Direct | Continuous = _REPLAY,
     ensemble: bool = False,
     shared: bool = False,
+    history: int = 0,
     key: Any = None,
 ) -> Trajectory:
     """Integrate `dy/dt = field(t, y, args)`.
@@ -84,6 +85,8 @@ def solve(
       are much cheaper than through `vmap`, which makes those in `args` one by one.
     - `shared`: whether the trajectories of an `ensemble` take the same steps, chosen by the
       mean of their errors: fewer operations, and results that depend on one another.
+    - `history`: for how many accepted steps facts are returned, as a `History`: their
+      lengths, and their errors and stiffness with derivatives; 0.
     - `key`: of the Brownian path of an `SDE`; see `solve_sde` for more that it can.
 
     **Returns:** a `Trajectory`; a failure is a code in it, not an error.
@@ -105,7 +108,10 @@ def solve(
     if events:
         checks.check_events(events, method, dt0, gradient, one, t0, args)
     adaptive = dt0 is None and isinstance(method, AbstractEmbedded)
-    more = {"control": control, "events": events, "dense": dense, "gradient": gradient}
+    more = {
+        "control": control, "events": events, "dense": dense, "gradient": gradient,
+        "history": history,
+    }  # fmt: skip
     if shared:
         return _together(field, method, y0, **options, **more)
     if ensemble and not adaptive:
@@ -188,6 +194,10 @@ class _Asked(NamedTuple):
         if found.events:
             ts, which, count = found.events
             happened = Events(self.sign * ts, which, count)
+        facts = None
+        if found.history:
+            ts, dt, error, stiffness = found.history
+            facts = History(self.sign * ts, self.sign * dt, error, stiffness)
         return Trajectory(
             self.saveat,
             back(found.ys),
@@ -201,6 +211,7 @@ class _Asked(NamedTuple):
             self.sign * found.dt_last,
             self.unravel(found.y_end),
             happened,
+            facts,
         )
 
 
@@ -220,7 +231,7 @@ def _counts(t0, ends, dt0) -> tuple[Any, bool]:
 
 
 def _adaptive(
-    method, asked: _Asked, limits, *, ensemble: bool, control, events, dense, gradient
+    method, asked: _Asked, limits, *, ensemble: bool, control, events, dense, gradient, history
 ) -> Found:
     start, ends, y = asked.start, asked.ends, asked.y
     rtol, atol, max_steps = limits
@@ -232,6 +243,7 @@ def _adaptive(
         "dense": dense and method.dense_order >= method.order - 1,
         "directions": tuple(event.direction for event in events),
         "ending": tuple(event.change is None for event in events),
+        "history": history,
     }
     happening: Any = ()
     if events:

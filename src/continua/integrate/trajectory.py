@@ -28,6 +28,7 @@ class Trajectory(eqx.Module):
     - `dt_last`: the last step that was tried.
     - `y_end`: the state at `t_end`.
     - `events`: what happened on the way; `None` where no events were asked for.
+    - `history`: facts of the accepted steps; `None` where they were not asked for.
     """
 
     ts: Float[Array, " T"]
@@ -42,6 +43,7 @@ class Trajectory(eqx.Module):
     dt_last: Float[Array, ""]
     y_end: Any
     events: "Events | None"
+    history: "History | None" = None
 
 
 class Events(eqx.Module):
@@ -59,6 +61,25 @@ class Events(eqx.Module):
     count: Int[Array, ""]
 
 
+class History(eqx.Module):
+    """Facts of the accepted steps of a trajectory, 0 beyond the last of them.
+
+    Errors and stiffness have derivatives, the lengths of the steps held fixed, so that a
+    field can be trained to be cheap to integrate.
+
+    **Arguments:**
+
+    - `ts`, `dt`: where each step began, and how long it was.
+    - `error`: its error in units of the tolerances, at most 1.
+    - `stiffness`: an estimate of the largest `|lambda|` of the Jacobian, in 1/time.
+    """
+
+    ts: Float[Array, " H"]
+    dt: Float[Array, " H"]
+    error: Float[Array, " H"]
+    stiffness: Float[Array, " H"]
+
+
 class Found(NamedTuple):
     """What an engine returns of a flat state of `n` numbers, in its own direction of time.
 
@@ -68,6 +89,7 @@ class Found(NamedTuple):
     - `steps`, `rejected`, `code`, `t_end`, `component`, `dt_last`, `evaluations`,
       `y_end`: as in `Trajectory`.
     - `events`: times and numbers of the events and their count, `()` without.
+    - `history`: as in `History`, `()` without.
 
     Engines of many trajectories have them as a last axis of everything.
     """
@@ -83,6 +105,7 @@ class Found(NamedTuple):
     evaluations: Any
     y_end: Any
     events: tuple = ()
+    history: tuple = ()
 
 
 def worst_component(values: Any) -> Int[Array, ""]:
