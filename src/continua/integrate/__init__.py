@@ -14,6 +14,7 @@ from continua.integrate.controlled import (
     rectilinear,
     with_time,
 )
+from continua.integrate.diagnosis import diagnose
 from continua.integrate.events import Event
 from continua.integrate.exponential import etdrk4
 from continua.integrate.exponential_rk import (
@@ -74,6 +75,7 @@ from continua.integrate.symplectic import (
 from continua.integrate.trajectory import Events, History, Trajectory
 
 __all__ = [
+    "diagnose",
     "History",
     "Rodas5P",
     "Rodas3",
