@@ -63,32 +63,34 @@ class PID:
                 )
 
     def begin(self, shape: tuple[int, ...], dtype: Any) -> tuple:
-        """Errors of the accepted steps that are remembered, the last of them first."""
-        return (jnp.ones(shape, dtype),) * (2 if self.d else 1)
+        """Logarithms of the errors of the accepted steps that are remembered, the last of
+        them first."""
+        return (jnp.zeros(shape, dtype),) * (2 if self.d else 1)
 
     def following(self, q: float, size, past: tuple, dt, planned, accept) -> tuple[Any, tuple]:
-        """The length of the next step, and the errors to be remembered.
+        """The length of the next step, and the logarithms to be remembered.
 
         **Arguments:**
 
         - `q`: one more than the order of the embedded method.
         - `size`: the error of this step in units of the tolerances.
-        - `past`: errors of the accepted steps before it.
+        - `past`: logarithms of the errors of the accepted steps before it.
         - `dt`, `planned`: the length of this step, and what it would have been had it
           not been cut to meet a save.
         - `accept`: whether it is accepted.
         """
-        size = jnp.maximum(size, _SMALLEST_ERROR)
-        factor = size ** (-(self.p + self.i + self.d) / q)
-        for before, power in zip(past, (self.p + 2 * self.d, -self.d), strict=False):
-            factor = factor * before ** (power / q)
-        factor = self.safety * jnp.where(accept, factor, size ** (-1.0 / q))
+        error = jnp.log(jnp.maximum(size, _SMALLEST_ERROR))
+        power = -(self.p + self.i + self.d) * error
+        for before, part in zip(past, (self.p + 2 * self.d, -self.d), strict=False):
+            power = power + part * before
+        # Powers are several times slower in double precision than one exponential.
+        factor = self.safety * jnp.exp(jnp.where(accept, power, -error) / q)
         following = dt * jnp.clip(factor, self.shrink, jnp.where(accept, self.grow, 1.0))
         # A step that was cut to meet a save says nothing against the one it had.
         cut = accept & (dt < 0.9 * planned)
         following = jnp.where(cut, jnp.maximum(following, planned), following)
         if self.largest is not None:
             following = jnp.minimum(following, self.largest)
-        new = (size, *past)
+        new = (error, *past)
         kept = (jnp.where(accept & ~cut, a, b) for a, b in zip(new, past, strict=False))
         return following, tuple(kept)

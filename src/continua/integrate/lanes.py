@@ -16,7 +16,7 @@ from continua.integrate import runge_kutta
 from continua.integrate.control import PID
 from continua.integrate.methods import AbstractEmbedded, AbstractExplicitRungeKutta
 
-MOST_LANES = 256
+MOST_LANES = 512
 
 
 class Times(NamedTuple):
