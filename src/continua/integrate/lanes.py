@@ -151,6 +151,15 @@ class Work:
         # Arguments of its own for each trajectory would be picked anew in every round.
         return self.count if self.own_lanes or any(self.each) else min(self.count, MOST_LANES)
 
+    @property
+    def settled(self) -> bool:
+        """Whether trajectory `i` is on lane `i`, so that nothing must be looked for."""
+        return self.lanes == self.count
+
+    def of(self, values: Any, who: Any) -> Any:
+        """Entries of the trajectories `who`, along the last axis."""
+        return values if self.settled else pick(values, who)
+
     def over(self, function: Callable, args: tuple | None, *inputs: Any) -> Any:
         """`function(args, *inputs)` of one trajectory, of all lanes; the lanes are the last
         axis of inputs and outputs."""

@@ -106,6 +106,11 @@ class _Rounds:
     def handed_over(self, lanes: _Back, who: Any) -> _Back:
         """Lanes on which come the trajectories `who`, from their ends."""
         new = lanes.who != who
+        if self.work.settled:
+            # A lane that is idle was so before, or is done: its gradient stays.
+            new = new & (who < self.work.count)
+            y, slope = jnp.where(new, self.asked.y_end, lanes.y), jnp.where(new, 0, lanes.slope)
+            return _Back(jnp.where(new, who, lanes.who), y, slope, (y, slope), lanes.args)
         place = jnp.where(new, lanes.who, self.work.count)
         pairs = zip(lanes.at_start, (lanes.y, lanes.slope), strict=True)
         at_start = tuple(a.at[:, place].set(x, mode="drop") for a, x in pairs)
@@ -152,7 +157,7 @@ class _Rounds:
             lanes,
         )
 
-        limits = tuple(pick(x, row.who) for x in (work.times.rtol, work.times.atol))
+        limits = tuple(work.of(x, row.who) for x in (work.times.rtol, work.times.atol))
 
         def one(y, slope, moving):
             args = together(moving, work.args)

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from continua.integrate import events, runge_kutta
-from continua.integrate.lanes import Work, pick, spread_over, weighed, where
+from continua.integrate.lanes import Work, spread_over, weighed, where
 from continua.integrate.trajectory import NON_FINITE, STEP_LIMIT, SUCCESS, Found
 
 _SEGMENT = 64  # rounds of a segment at the least
@@ -233,27 +233,29 @@ class Rounds:
         none = jnp.zeros(who.shape, jnp.int32)
         return Lanes(
             who,
-            pick(times.t0, who),
-            pick(times.y0, who),
-            pick(self.slopes, who),
-            pick(self.first_dt, who),
+            self.work.of(times.t0, who),
+            self.work.of(times.y0, who),
+            self.work.of(self.slopes, who),
+            self.work.of(self.first_dt, who),
             self.work.control.begin(who.shape, times.t0.dtype),
-            pick(first, who),
+            self.work.of(first, who),
             none,
             none,
-            jax.tree.map(lambda x: pick(x, who), self.watch),
+            jax.tree.map(lambda x: self.work.of(x, who), self.watch),
         )
 
     def end(self, s: Lanes, save: Any) -> Any:
         """The time of a save of each lane."""
+        if self.work.saves == 1:
+            return self.work.of(self.work.times.ends[0], s.who)
         whose = jnp.minimum(s.who, self.work.count - 1)
         return self.work.times.ends[jnp.minimum(save, self.work.saves - 1), whose]
 
     def tried(self, s: Lanes, decided: Any) -> _Tried:
         """A step of each lane."""
         work, times = self.work, self.work.times
-        rtol, atol = pick(times.rtol, s.who), pick(times.atol, s.who)
-        target = self.end(s, jnp.full_like(s.save, work.saves - 1) if work.dense else s.save)
+        rtol, atol = work.of(times.rtol, s.who), work.of(times.atol, s.who)
+        target = work.of(times.ends[-1], s.who) if work.dense else self.end(s, s.save)
         left = target - s.t
         last = s.dt * (1.0 + 1e-3) >= left if decided is None else (decided & _LAST) > 0
         dt = jnp.where(last, left, s.dt)
@@ -306,7 +308,7 @@ class Rounds:
         code = jnp.where(spent, STEP_LIMIT, SUCCESS)
         size = jnp.maximum(jnp.abs(moved.t), 1e-3 * jnp.abs(x.target))
         least = jnp.maximum(4 * jnp.finfo(moved.t.dtype).eps * size, work.control.smallest)
-        return jnp.where(x.due & ~x.accept & (moved.dt <= least), NON_FINITE, code).astype(
+        return jnp.where(x.due & ~x.accept & ~(moved.dt > least), NON_FINITE, code).astype(
             jnp.int32
         )
 
@@ -380,7 +382,7 @@ class Rounds:
         """The history of each trajectory with the steps that were accepted."""
         if not history:
             return ()
-        limits = tuple(pick(x, s.who) for x in (self.work.times.rtol, self.work.times.atol))
+        limits = tuple(self.work.of(x, s.who) for x in (self.work.times.rtol, self.work.times.atol))
         facts = self.work.facts(s.t, s.y, s.slope, x.dt, None, limits)
         place = s.steps, jnp.where(x.accept, s.who, self.work.count)
         held = jax.lax.stop_gradient((s.t, x.dt))
@@ -436,14 +438,24 @@ class Rounds:
     def handed_over(self, finished, code, x: _Tried, moved: Lanes, waiting, running, rows):
         """Write down what is finished, and take up what waits."""
         m = self.work.count
+        values = ()
         if rows:
             suspect = jnp.where(jnp.isfinite(x.entries), x.entries, jnp.inf)
             worst = jnp.where(code == SUCCESS, 0, jnp.argmax(suspect, axis=0)).astype(jnp.int32)
-            place = jnp.where(finished, moved.who, m)
             values = (moved.steps, moved.rejected, code, moved.t, worst, x.dt, moved.y)
-            rows = tuple(
-                a.at[..., place].set(v, mode="drop") for a, v in zip(rows, values, strict=True)
+        if self.work.settled:
+            rows = tuple(jnp.where(finished, v, a) for a, v in zip(rows, values, strict=True))
+            who = jnp.where(finished, m, moved.who)
+            return (
+                moved._replace(who=who),
+                waiting,
+                running - jnp.sum(finished, dtype=jnp.int32),
+                rows,
             )
+        place = jnp.where(finished, moved.who, m)
+        rows = tuple(
+            a.at[..., place].set(v, mode="drop") for a, v in zip(rows, values, strict=True)
+        )
         rank = jnp.cumsum(finished.astype(jnp.int32))
         who = jnp.where(finished, jnp.minimum(waiting + rank - 1, m), moved.who)
         lanes = where(finished, self.taken_up(who), moved)
