@@ -28,6 +28,9 @@ def loss(y0, a, gradient=None):
     return jnp.sum(jnp.sin(found.ys)) + 0.1 * jnp.sum(found.slopes[1:] ** 2)
 
 
+SLOPE = jax.jit(jax.grad(loss, 1))
+
+
 def starts(count):
     return START + jax.random.normal(jax.random.key(0), (count, 2))
 
@@ -45,19 +48,19 @@ def test_reverse_mode_equals_forward_mode():
 
 def test_reverse_mode_agrees_with_finite_differences():
     direction = jnp.asarray([0.3, -0.2, 0.1, 0.05])
-    step = 1e-5
-    exact = (loss(START, RATES + step * direction) - loss(START, RATES - step * direction)) / (
+    step, value = 1e-5, jax.jit(loss)
+    exact = (value(START, RATES + step * direction) - value(START, RATES - step * direction)) / (
         2 * step
     )
-    np.testing.assert_allclose(jax.grad(loss, 1)(START, RATES) @ direction, exact, rtol=1e-6)
+    np.testing.assert_allclose(SLOPE(START, RATES) @ direction, exact, rtol=1e-6)
 
 
 def test_second_derivatives_agree():
     def both(a):
         return loss(START, a, Direct())
 
-    forward = jax.jacfwd(jax.jacfwd(both))(RATES)
-    mixed = jax.jacfwd(jax.grad(loss, 1), 1)(START, RATES)
+    forward = jax.jit(jax.jacfwd(jax.jacfwd(both)))(RATES)
+    mixed = jax.jit(jax.jacfwd(jax.grad(loss, 1), 1))(START, RATES)
     assert largest(mixed, forward) < 1e-11
 
 
@@ -147,20 +150,58 @@ def test_gradients_of_an_ensemble_through_any_road():
         found = jax.vmap(lambda y: run(y, a, gradient=Direct()).ys)(y0)
         return jnp.mean(jnp.sum(jnp.sin(found), axis=(1, 2)))
 
-    exact = jax.jacfwd(forward)(RATES)
-    assert largest(jax.grad(ensemble)(RATES), exact) < 1e-12
-    assert largest(jax.grad(mapped)(RATES), exact) < 1e-12
+    exact = jax.jit(jax.jacfwd(forward))(RATES)
+    assert largest(jax.jit(jax.grad(ensemble))(RATES), exact) < 1e-12
+    assert largest(jax.jit(jax.grad(mapped))(RATES), exact) < 1e-12
 
 
 def test_gradients_of_each_trajectory():
     y0 = starts(3)
-    each = jax.vmap(jax.grad(loss, 1), (0, None))(y0, RATES)
+    each = jax.jit(jax.vmap(jax.grad(loss, 1), (0, None)))(y0, RATES)
     for i, y in enumerate(y0):
-        assert largest(each[i], jax.grad(loss, 1)(y, RATES)) < 1e-12
+        assert largest(each[i], SLOPE(y, RATES)) < 1e-12
     own = jnp.stack([RATES, 1.1 * RATES, 0.9 * RATES])
-    mapped = jax.vmap(jax.grad(loss, 1))(y0, own)
+    mapped = jax.jit(jax.vmap(jax.grad(loss, 1)))(y0, own)
     for i, y in enumerate(y0):
-        assert largest(mapped[i], jax.grad(loss, 1)(y, own[i])) < 1e-12
+        assert largest(mapped[i], SLOPE(y, own[i])) < 1e-12
+
+
+def test_segments_that_are_done_again():
+    """Far more steps than a segment holds, on fewer lanes than trajectories."""
+
+    def total(a, gradient):
+        found = run(starts(3), a, ensemble=True, t1=60.0, gradient=gradient)
+        return jnp.sum(jnp.cos(found.ys)), found.steps
+
+    def run(y0, a, **options):
+        return solve(
+            lotka_volterra, Tsit5(), t0=0.0, y0=y0, args=a, saveat=jnp.linspace(0, 60, 7),
+            rtol=1e-9, atol=1e-9, **options,
+        )  # fmt: skip
+
+    reverse, steps = jax.jit(jax.grad(lambda a: total(a, Replay()), has_aux=True))(RATES)
+    assert int(steps.min()) > 400
+    forward = jax.jit(jax.jacfwd(lambda a: total(a, Direct())[0]))(RATES)
+    assert largest(reverse, forward) < 1e-10
+
+
+def test_memory_grows_with_the_root_of_the_steps():
+    """Of a thousand numbers: a state a step would be 8 MB for each thousand steps."""
+
+    def needed(steps):
+        def total(y0):
+            found = solve(
+                lambda t, y, a: jnp.roll(y, 1) - y, Tsit5(), t0=0.0, t1=1.0, y0=y0,
+                gradient=Replay(steps=steps),
+            )  # fmt: skip
+            return jnp.sum(found.ys)
+
+        memory = jax.jit(jax.grad(total)).lower(jnp.ones(1000)).compile().memory_analysis()
+        return memory.temp_size_in_bytes
+
+    few, many = needed(4096), needed(65536)
+    assert few < 8e6
+    assert many < 4.5 * few
 
 
 def test_integers_and_keys_in_the_arguments_have_no_gradient():

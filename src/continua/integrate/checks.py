@@ -120,7 +120,7 @@ def check_state(field: Any, y0: Any, t0: Any, args: Any) -> None:
         where = "integrate.solve.y0" + jax.tree_util.keystr(path)
         if not jnp.issubdtype(leaf.dtype, jnp.inexact):
             raise InputError(f"got {leaf.dtype}", where=where, fix="give floating numbers")
-        if not bool(jnp.all(jnp.isfinite(leaf))):
+        if not np.isfinite(np.asarray(leaf, complex)).all():
             raise InputError(
                 "the initial state is not finite", where=where, fix="look for NaN in the data"
             )

@@ -251,14 +251,16 @@ class Rounds:
         whose = jnp.minimum(s.who, self.work.count - 1)
         return self.work.times.ends[jnp.minimum(save, self.work.saves - 1), whose]
 
-    def tried(self, s: Lanes, decided: Any) -> _Tried:
-        """A step of each lane."""
+    def tried(self, s: Lanes, decided: Any, aim: Any) -> _Tried:
+        """A step of each lane, which ends at `aim` where that is a number."""
         work, times = self.work, self.work.times
         rtol, atol = work.of(times.rtol, s.who), work.of(times.atol, s.who)
         target = work.of(times.ends[-1], s.who) if work.dense else self.end(s, s.save)
         left = target - s.t
         last = s.dt * (1.0 + 1e-3) >= left if decided is None else (decided & _LAST) > 0
         dt = jnp.where(last, left, s.dt)
+        if aim is not None:
+            dt = jnp.where(jnp.isnan(aim), dt, aim - s.t)
         if work.directions:
             last, dt = last & ~s.watch.hunting, jnp.where(s.watch.hunting, s.watch.dt, dt)
         new, slope, error, bend = work.step(s.t, s.y, s.slope, dt)
@@ -312,14 +314,17 @@ class Rounds:
             jnp.int32
         )
 
-    def round(self, c: _Carry, decided: Any = None) -> tuple[_Carry, Row, Any]:
+    def round(self, c: _Carry, decided: Any = None, aim: Any = None) -> tuple[_Carry, Row, Any]:
         """A step of each lane, and what became of it; done again if all was `decided`."""
         s, work = c.lanes, self.work
-        x = self.tried(s, decided)
+        x = self.tried(s, decided, aim)
         verdict = self.verdict(s, x) if work.directions else None
         if verdict is not None:
             x = x._replace(accept=(x.accept & ~verdict.held) | verdict.fired)
-        t = jnp.where(x.accept, jnp.where(x.last, x.target, s.t + x.dt), s.t)
+        until = jnp.where(x.last, x.target, s.t + x.dt)
+        if aim is not None:
+            until = jnp.where(jnp.isnan(aim), until, aim)
+        t = jnp.where(x.accept, until, s.t)
         save, ys = self.saved(s, x, t, None if c.found is None else c.found.ys)
         dt, event = jnp.where(x.accept, x.dt, 0), ()
         if verdict is not None:
@@ -507,14 +512,23 @@ class Rounds:
         return Row(whole, numbers, numbers, ys, ys, whole, whole, event, number)
 
     def again(self, tape: Tape, segment: Any, rows: Row) -> Row:
-        """The rows of a segment that is not the last one."""
-        at = jax.tree.map(lambda x: x[segment], (tape.starts, tape.decided))
-        (lanes, waiting), decided = at
+        """The rows of a segment that is not the last one.
+
+        Lengths of steps are not the same to the last digit, for the compiler orders
+        operations otherwise here; so the last one leads to where the next segment began.
+        """
+        (lanes, waiting), decided = jax.tree.map(lambda x: x[segment], (tape.starts, tape.decided))
+        after = tape.starts[0].t[segment + 1]
+        accepted = (decided & _ACCEPT) > 0
+        last = self.segment - 1 - jnp.argmax(accepted[::-1], axis=0)
+        goes_on = jnp.take_along_axis(decided, last[None], axis=0)[0] & (_ACCEPT | _FINISHED)
+        goes_on = goes_on == _ACCEPT
         running = spread_over(jnp.zeros((), jnp.int32), lanes)
 
         def row(number, of):
             c, rows = of
-            c, row, _ = self.round(c, decided[number])
+            aim = jnp.where(goes_on & (number == last), after, jnp.nan)
+            c, row, _ = self.round(c, decided[number], aim)
             return c, jax.tree.map(lambda a, x: a.at[number].set(x), rows, row)
 
         begin = _Carry(lanes, waiting, running, None)
