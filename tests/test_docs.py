@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from benchmarks.diagrams import diagram
 from benchmarks.measured import on_page_markdown
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
@@ -19,6 +20,12 @@ def test_tables_come_from_the_records():
     assert "FNO" in found
     with pytest.raises(ValueError, match="no record"):
         on_page_markdown("<!-- table: pelt_counts nothing -->")
+
+
+def test_diagrams_come_from_the_records():
+    assert "data:image/png" in diagram("Pleiades")
+    with pytest.raises(ValueError, match="no record"):
+        diagram("nothing")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)

@@ -248,3 +248,13 @@ def test_semilinear_states_and_linear_parts_fit():
         solve(Semilinear(DIAGONAL, nonlinear), ETD1(), y0=Y0, **options)
     with pytest.raises(InputError, match="complex linear part"):
         solve(Semilinear(DIAGONAL.astype(complex), nonlinear), ETD1(), y0=Z0, **options)
+
+
+def test_a_real_linear_part_of_a_complex_state():
+    """y' = -y + i y by the diagonal, and by the matrix."""
+    for linear in (-jnp.ones(2), -jnp.eye(2)):
+        found = solve(
+            Semilinear(linear, lambda t, y, args: 1j * y), ETD4RK(), t0=0.0, t1=1.0,
+            y0=jnp.ones(2, complex), dt0=0.01,
+        )  # fmt: skip
+        np.testing.assert_allclose(found.ys[-1], np.exp(-1 + 1j), rtol=1e-9)

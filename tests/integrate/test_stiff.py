@@ -221,24 +221,32 @@ def test_single_precision():
     np.testing.assert_allclose(single, [0.7158271, 9.185535e-6, 0.2841637], rtol=1e-3)
 
 
-def random_system(n, lower, upper, shift):
-    """A banded matrix `J`, `shift - J` and a right-hand side."""
+def random_system(n, lower, upper, mass, weight):
     rng = np.random.default_rng(n + lower + upper)
     row, column = np.indices((n, n))
     inside = (column - row <= upper) & (row - column <= lower)
-    matrix = np.where(inside, rng.normal(size=(n, n)), 0.0)
-    return matrix, shift * np.eye(n) - matrix, jnp.asarray(rng.normal(size=n))
+    matrix, b = np.where(inside, rng.normal(size=(n, n)), 0.0), rng.normal(size=n)
+    masses = {
+        "none": (1.0, np.eye(n)),
+        "diagonal": (jnp.asarray(1 + np.arange(n) % 2, float), np.diag(1.0 + np.arange(n) % 2)),
+        "full": (jnp.asarray(np.eye(n) + 0.1 * matrix), np.eye(n) + 0.1 * matrix),
+    }
+    given, full = masses[mass]
+    return matrix, given, weight * full - matrix, jnp.asarray(b)
 
 
-@pytest.mark.parametrize(("n", "lower", "upper"), [(1, 0, 0), (9, 1, 1), (33, 3, 1), (10, 0, 2)])
-def test_linear_systems_and_their_transposes(n, lower, upper):
-    matrix, whole, b = random_system(n, lower, upper, 30.0)
+@pytest.mark.parametrize(
+    ("n", "lower", "upper", "mass"),
+    [(1, 0, 0, "none"), (9, 1, 1, "full"), (33, 3, 1, "diagonal"), (10, 0, 2, "none")],
+)
+def test_linear_systems_and_their_transposes(n, lower, upper, mass):
+    matrix, given, whole, b = random_system(n, lower, upper, mass, 30.0)
     ways = Dense(), Banded(lower, upper), MatrixFree(1e-13, restart=n)
     for way in ways:
 
         def run(b, way=way):
             zero = jnp.zeros(())
-            return way.solver(lambda t, y: jnp.asarray(matrix) @ y, zero, 0 * b, 30.0)(b)
+            return way.solver(lambda t, y: jnp.asarray(matrix) @ y, zero, 0 * b, 30.0, given)(b)
 
         x, back = jax.jit(lambda b, run=run: (run(b), jax.vjp(run, b)[1](b)[0]))(b)
         np.testing.assert_allclose(x, np.linalg.solve(whole, b), atol=1e-12)
@@ -258,7 +266,7 @@ def test_rows_are_exchanged_within_a_block():
 
 
 def test_what_cannot_be_solved_is_not_a_number():
-    matrix, _, b = random_system(20, 2, 2, 3.0)
+    matrix, _, _, b = random_system(20, 2, 2, "none", 3.0)
     for way in (Banded(1, 2), MatrixFree(1e-13, restart=3, restarts=1)):
 
         def solver(b, way=way):

@@ -28,7 +28,16 @@ from continua.integrate.exponential_rk import (
 from continua.integrate.fields import Flow, Semilinear, Separable, Split
 from continua.integrate.gradients import Direct, Replay
 from continua.integrate.imex import Ars222, Ars443, ImexEuler, KenCarp4
-from continua.integrate.implicit import Banded, Dense, Kvaerno5, MatrixFree, Rodas3, Rodas5P
+from continua.integrate.implicit import (
+    Banded,
+    Dense,
+    Kvaerno5,
+    MatrixFree,
+    Rodas3,
+    Rodas5P,
+    WithMass,
+    consistent,
+)
 from continua.integrate.methods import (
     RK4,
     SSPRK3,
@@ -75,6 +84,8 @@ from continua.integrate.symplectic import (
 from continua.integrate.trajectory import Events, History, Trajectory
 
 __all__ = [
+    "consistent",
+    "WithMass",
     "diagnose",
     "History",
     "Rodas5P",

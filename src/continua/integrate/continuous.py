@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from continua.integrate import lanes, rounds
+from continua.integrate import lanes, segments
 from continua.integrate.methods import AbstractEmbedded
 
 
@@ -97,7 +97,7 @@ def backward(work: lanes.Work, found: Any, in_ys: Any) -> tuple[Any, tuple]:
             work, method=_Leading(work.method, 2 * n), bind=bind, times=span, dense=False,
             each=(False,) * len(work.args),
         )  # fmt: skip
-        after = rounds.integrate(part)[0].ys[0, :, 0]
+        after = segments.integrate(part)[0].ys[0, :, 0]
         return (after[n : 2 * n], after[2 * n :]), None
 
     tolerances = (times.rtol[:1], times.atol[:1])

@@ -91,7 +91,7 @@ def _array_action(linear: Any, every: set[Terms], dt: Any) -> Callable:
         half, whole = phi_square(z, 64)
         one, times = jnp.eye(z.shape[0], dtype=z.dtype), _product
     known = {terms: _combined(terms, half, whole, one) for terms in every}
-    return lambda v: lambda terms: times(known[terms], v)
+    return lambda v: lambda terms: times(known[terms].astype(v.dtype), v)
 
 
 def _krylov_action(linear: Callable, dimension: int, dt: Any) -> Callable:

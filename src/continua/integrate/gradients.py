@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
-from continua.integrate import continuous, lanes, rounds
+from continua.integrate import continuous, lanes, segments
 from continua.integrate.continuous import Continuous
 from continua.integrate.methods import AbstractEmbedded
 from continua.integrate.replay import Asked, replay
@@ -69,13 +69,13 @@ def solver(
         return lanes.Work(method, bind, times, args, each, own_lanes=own_lanes, **options)
 
     def forward(each, times, args):
-        return rounds.integrate(work(each, times, args))[0], ()
+        return segments.integrate(work(each, times, args))[0], ()
 
     def recorded(each, times, args):
-        found, tape = rounds.integrate(work(each, times, args, not ensemble), room)
+        found, tape = segments.integrate(work(each, times, args, not ensemble), room)
         assert tape is not None
         # Under vmap, all that goes from here to there must belong to trajectories.
-        return (found, tape if ensemble else rounds.spread(tape, times.t0.size)), ()
+        return (found, tape if ensemble else segments.spread(tape, times.t0.size)), ()
 
     if isinstance(gradient, Direct):  # tangents of one trajectory need no lanes of their own
         direct = _many(forward) if ensemble else _alone(forward)
@@ -91,7 +91,9 @@ def solver(
             in_y0, in_args = continuous.backward(given, found, asked.ys)
         else:
             given = work(each, times, args, not ensemble)
-            in_y0, in_args = replay(given, room, tape if ensemble else rounds.gathered(tape), asked)
+            in_y0, in_args = replay(
+                given, room, tape if ensemble else segments.gathered(tape), asked
+            )
         return lanes.gathered_as(_in_times(given, found, asked, in_y0), times), in_args
 
     @jax.custom_vjp
@@ -109,20 +111,26 @@ def solver(
     def run_backward(kept, cotangent):
         times, args, found, tape = kept
 
-        def dense(asked, like):
-            return jnp.zeros_like(like) if isinstance(asked, SymbolicZero) else asked
-
-        names = ("ys", "y_end", "t_end")
-        ys, y_end, t_end = (dense(getattr(cotangent, n), getattr(found, n)) for n in names)
-        events = tuple(map(dense, cotangent.events[:1], found.events[:1]))
-        history = tuple(map(dense, cotangent.history[2:], found.history[2:]))
-        asked = Asked(ys, y_end, t_end, events, history)
+        asked = _asked(found, cotangent)
         # The adjoint equation of one trajectory is mapped over as it stands.
         back = lift(backward, own_args=True) if room is not None or ensemble else _alone(backward)
         return back((times, found, tape, asked), args)
 
     run.defvjp(run_forward, run_backward, symbolic_zeros=True)
     return run
+
+
+def _asked(found: Found, cotangent: Found) -> Asked:
+    """Gradients in what was found, with zeros where there are none."""
+
+    def dense(asked, like):
+        return jnp.zeros_like(like) if isinstance(asked, SymbolicZero) else asked
+
+    names = ("ys", "y_end", "t_end")
+    ys, y_end, t_end = (dense(getattr(cotangent, n), getattr(found, n)) for n in names)
+    events = tuple(map(dense, cotangent.events[:1], found.events[:1]))
+    history = tuple(map(dense, cotangent.history[2:], found.history[2:]))
+    return Asked(ys, y_end, t_end, events, history)
 
 
 def _in_times(work: lanes.Work, found: Found, asked: Asked, at_start: Any) -> lanes.Times:

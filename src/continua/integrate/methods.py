@@ -16,6 +16,7 @@ class AbstractIntegrator(abc.ABC):
     """
 
     reference: ClassVar[str]
+    with_mass: ClassVar[bool] = False  # whether it takes a field `WithMass`
 
     @property
     def name(self) -> str:

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from continua.integrate import runge_kutta
+from continua.integrate import runge_kutta, segments
 from continua.integrate.lanes import Work, pick, smooth, spread_over, together
-from continua.integrate.rounds import KEPT_EVENTS, SAVES, Rounds, Row, Tape
+from continua.integrate.rounds import KEPT_EVENTS, SAVES, Rounds, Row
+from continua.integrate.segments import Tape
 
 
 class Asked(NamedTuple):
@@ -53,7 +54,7 @@ def replay(work: Work, room: int, tape: Tape, asked: Asked) -> tuple[Any, tuple]
     **Arguments:**
 
     - `work`: what was integrated.
-    - `room`, `tape`: what `rounds.integrate` was given, and what it returned.
+    - `room`, `tape`: what `segments.integrate` was given, and what it returned.
     - `asked`: gradients in what was found.
 
     **Returns:** gradients in `work.times.y0` and in `smooth(work.args)`.
@@ -77,7 +78,10 @@ def replay(work: Work, room: int, tape: Tape, asked: Asked) -> tuple[Any, tuple]
         )
         if rounds.segment < rounds.rounds:
             rows = jax.lax.cond(
-                left > 1, lambda rows: rounds.again(tape, left - 2, rows), lambda rows: rows, rows
+                left > 1,
+                lambda rows: segments.again(rounds, tape, left - 2, rows),
+                lambda rows: rows,
+                rows,
             )
         full = jnp.full_like(number, rounds.segment)
         return lanes, rows, spread_over(full, number), left - 1

@@ -3,10 +3,6 @@ r"""Adaptive steps for many trajectories at once, each with steps of its own.
 A few hundred lanes step side by side. A lane whose trajectory is finished takes up the
 next one that waits, so no trajectory waits for another, and the arrays stay small
 enough for the caches.
-
-For `replay` to go back over them, rounds are recorded in segments: the tape holds the
-rounds of one segment, and of those before it are kept the lanes with which they began
-and what was decided in each round, from which they are done again.
 """
 
 import dataclasses
@@ -17,13 +13,13 @@ import jax
 import jax.numpy as jnp
 
 from continua.integrate import events, runge_kutta
-from continua.integrate.lanes import Work, spread_over, weighed, where
+from continua.integrate.lanes import Work, weighed, where
 from continua.integrate.trajectory import NON_FINITE, STEP_LIMIT, SUCCESS, Found
 
 _SEGMENT = 64  # rounds of a segment at the least
 _FAILED = 1e6  # the error of a step whose numbers are not finite
 SAVES = 4  # of a step that are read at once
-_ACCEPT, _LAST, _FINISHED = 1, 2, 4
+ACCEPT, LAST, FINISHED = 1, 2, 4
 KEPT_EVENTS = 32  # events of a trajectory whose times are returned
 
 
@@ -67,41 +63,9 @@ class Row(NamedTuple):
     number: Any
 
 
-class Tape(NamedTuple):
-    """What was recorded.
+class Carry(NamedTuple):
+    """All lanes, and what has come of the trajectories; nothing where rounds are done again."""
 
-    **Arguments:**
-
-    - `rows`: the rounds of the last segment, with room for `r`.
-    - `rounds`: how many there are.
-    - `starts`: the lanes at the beginning of each segment, and what waited.
-    - `decided`: what was decided in each round, `(s, r, w)`.
-    - `segments`: how many there are.
-    """
-
-    rows: Row
-    rounds: Any
-    starts: Any
-    decided: Any
-    segments: Any
-
-
-def spread(tape: Tape, count: int) -> Tape:
-    """A tape whose every part has an entry for each lane, as its last axis."""
-    lanes, waiting = tape.starts
-    numbers = (tape.rounds, tape.segments, waiting)
-    rounds, segments, waiting = (jnp.broadcast_to(x[..., None], (*x.shape, count)) for x in numbers)
-    return tape._replace(rounds=rounds, segments=segments, starts=(lanes, waiting))
-
-
-def gathered(tape: Tape) -> Tape:
-    """What was `spread`."""
-    lanes, waiting = tape.starts
-    starts = (lanes, waiting[..., 0])
-    return tape._replace(rounds=tape.rounds[0], segments=tape.segments[0], starts=starts)
-
-
-class _Carry(NamedTuple):
     lanes: Lanes
     waiting: Any  # the first trajectory that no lane has taken up
     running: Any  # trajectories that are not finished
@@ -121,31 +85,6 @@ class _Tried(NamedTuple):
     entries: Any  # what each number added to it
     due: Any  # lanes that had something to do
     accept: Any
-
-
-def integrate(work: Work, room: int | None = None) -> tuple[Found, Tape | None]:
-    """Integrate all trajectories.
-
-    **Arguments:**
-
-    - `work`: what is to be integrated.
-    - `room`: for how many steps of a trajectory there is room on the tape; `None` keeps
-      none.
-
-    **Returns:** what was found, and the tape.
-    """
-    rounds = Rounds.of(work, room)
-    begin = spread_over(rounds.begin(), work.times, work.args)
-    if room is None:
-        end = jax.lax.while_loop(lambda c: c.running > 0, lambda c: rounds.round(c)[0], begin)
-        tape = None
-    else:
-        end, tape = rounds.recorded(begin)
-    found: Any = end.found
-    evaluations = 2 + work.method.evaluations * (found.steps + found.rejected)
-    # Within, saves of one trajectory lie side by side.
-    ys = jnp.moveaxis(found.ys, 0, -1)
-    return found._replace(ys=ys, evaluations=evaluations), tape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,7 +132,7 @@ class Rounds:
         waves = -(-self.work.count // self.work.lanes)
         return self.room * (waves + (waves > 1))
 
-    def begin(self) -> _Carry:
+    def begin(self) -> Carry:
         """Before the first round."""
         work, times = self.work, self.work.times
         m, early = work.count, work.early().T[..., None]
@@ -216,7 +155,7 @@ class Rounds:
         )
         lanes = self.taken_up(jnp.arange(work.lanes, dtype=jnp.int32))
         waiting, running = (jnp.full((), x, jnp.int32) for x in (work.lanes, m))
-        return _Carry(lanes, waiting, running, found)
+        return Carry(lanes, waiting, running, found)
 
     def no_events(self) -> Any:
         """Times and numbers of events that have not happened."""
@@ -257,7 +196,7 @@ class Rounds:
         rtol, atol = work.of(times.rtol, s.who), work.of(times.atol, s.who)
         target = work.of(times.ends[-1], s.who) if work.dense else self.end(s, s.save)
         left = target - s.t
-        last = s.dt * (1.0 + 1e-3) >= left if decided is None else (decided & _LAST) > 0
+        last = s.dt * (1.0 + 1e-3) >= left if decided is None else (decided & LAST) > 0
         dt = jnp.where(last, left, s.dt)
         if aim is not None:
             dt = jnp.where(jnp.isnan(aim), dt, aim - s.t)
@@ -270,7 +209,7 @@ class Rounds:
         size = jnp.where(finite, size, _FAILED)
         # A lane without a save to come was asked for nothing but the start.
         due = (s.who < work.count) & (s.save < work.saves)
-        accept = due & (size <= 1.0) if decided is None else (decided & _ACCEPT) > 0
+        accept = due & (size <= 1.0) if decided is None else (decided & ACCEPT) > 0
         return _Tried(target, last, dt, new, slope, bend, size, entries, due, accept)
 
     def saved(self, s: Lanes, x: _Tried, t: Any, ys: Any) -> tuple[Any, Any]:
@@ -314,7 +253,7 @@ class Rounds:
             jnp.int32
         )
 
-    def round(self, c: _Carry, decided: Any = None, aim: Any = None) -> tuple[_Carry, Row, Any]:
+    def round(self, c: Carry, decided: Any = None, aim: Any = None) -> tuple[Carry, Row, Any]:
         """A step of each lane, and what became of it; done again if all was `decided`."""
         s, work = c.lanes, self.work
         x = self.tried(s, decided, aim)
@@ -353,14 +292,14 @@ class Rounds:
             done = (save >= work.saves) | (code != SUCCESS) | ended
             finished = (s.who < work.count) & done
         else:
-            finished = (decided & _FINISHED) > 0
-        flags = ((_ACCEPT, x.accept), (_LAST, x.last), (_FINISHED, finished))
+            finished = (decided & FINISHED) > 0
+        flags = ((ACCEPT, x.accept), (LAST, x.last), (FINISHED, finished))
         bits = sum(jnp.where(flag, jnp.int8(bit), jnp.int8(0)) for bit, flag in flags)
         if found is not None:
             found = found._replace(ys=ys, history=self.noted(found.history, s, x))
-        return self.next(_Carry(moved, c.waiting, c.running, found), finished, code, x), row, bits
+        return self.next(Carry(moved, c.waiting, c.running, found), finished, code, x), row, bits
 
-    def next(self, c: _Carry, finished, code, x: _Tried) -> _Carry:
+    def next(self, c: Carry, finished, code, x: _Tried) -> Carry:
         """Lanes with what waits in place of what is finished."""
         rows = () if c.found is None else (*c.found[2:8], c.found.y_end)
         moved, waiting, running, rows = jax.lax.cond(
@@ -381,7 +320,7 @@ class Rounds:
                 events=found.events,
                 history=found.history,
             )
-        return _Carry(moved, waiting, running, found)
+        return Carry(moved, waiting, running, found)
 
     def noted(self, history: tuple, s: Lanes, x: _Tried) -> tuple:
         """The history of each trajectory with the steps that were accepted."""
@@ -465,71 +404,3 @@ class Rounds:
         who = jnp.where(finished, jnp.minimum(waiting + rank - 1, m), moved.who)
         lanes = where(finished, self.taken_up(who), moved)
         return lanes, waiting + rank[-1], running - rank[-1], rows
-
-    def recorded(self, begin: _Carry) -> tuple[_Carry, Tape]:
-        """All rounds, and what is needed to go back over them."""
-        r, w = self.segment, self.work.lanes
-
-        def spread(tree):
-            return spread_over(tree, begin)
-
-        s = -(-self.rounds // r)
-        rows = self.empty()
-        starts = jax.tree.map(
-            lambda x: jnp.zeros((s, *x.shape), x.dtype), (begin.lanes, begin.waiting)
-        )
-
-        def row(of):
-            c, rows, decided, number = of
-            c, row, bits = self.round(c)
-            rows = jax.tree.map(lambda a, x: a.at[number].set(x), rows, row)
-            return c, rows, decided.at[number].set(bits), number + 1
-
-        def segment(of):
-            c, tape = of
-            at = tape.segments
-            starts = jax.tree.map(lambda a, x: a.at[at].set(x), tape.starts, (c.lanes, c.waiting))
-            decided = spread(jnp.zeros((r, w), jnp.int8))
-            c, rows, decided, number = jax.lax.while_loop(
-                lambda of: (of[0].running > 0) & (of[3] < r),
-                row,
-                (c, tape.rows, decided, spread(jnp.zeros((), jnp.int32))),
-            )
-            return c, Tape(rows, number, starts, tape.decided.at[at].set(decided), at + 1)
-
-        none = jnp.zeros((), jnp.int32)
-        tape = Tape(rows, none, starts, jnp.zeros((s, r, w), jnp.int8), none)
-        return jax.lax.while_loop(lambda of: of[0].running > 0, segment, (begin, spread(tape)))
-
-    def empty(self) -> Row:
-        """Room for the rows of a segment."""
-        w, times = self.work.lanes, self.work.times
-        whole, real = jnp.zeros((self.segment, w), jnp.int32), times.t0.dtype
-        numbers = jnp.zeros((self.segment, w), real)
-        ys = jnp.zeros((self.segment, times.y0.shape[0], w), times.y0.dtype)
-        event = (whole, whole) if self.work.directions else ()
-        number = whole if self.work.history else ()
-        return Row(whole, numbers, numbers, ys, ys, whole, whole, event, number)
-
-    def again(self, tape: Tape, segment: Any, rows: Row) -> Row:
-        """The rows of a segment that is not the last one.
-
-        Lengths of steps are not the same to the last digit, for the compiler orders
-        operations otherwise here; so the last one leads to where the next segment began.
-        """
-        (lanes, waiting), decided = jax.tree.map(lambda x: x[segment], (tape.starts, tape.decided))
-        after = tape.starts[0].t[segment + 1]
-        accepted = (decided & _ACCEPT) > 0
-        last = self.segment - 1 - jnp.argmax(accepted[::-1], axis=0)
-        goes_on = jnp.take_along_axis(decided, last[None], axis=0)[0] & (_ACCEPT | _FINISHED)
-        goes_on = goes_on == _ACCEPT
-        running = spread_over(jnp.zeros((), jnp.int32), lanes)
-
-        def row(number, of):
-            c, rows = of
-            aim = jnp.where(goes_on & (number == last), after, jnp.nan)
-            c, row, _ = self.round(c, decided[number], aim)
-            return c, jax.tree.map(lambda a, x: a.at[number].set(x), rows, row)
-
-        begin = _Carry(lanes, waiting, running, None)
-        return jax.lax.fori_loop(0, self.segment, row, (begin, rows))[1]

@@ -18,6 +18,7 @@ from continua.integrate.control import PID
 from continua.integrate.events import Event, flat
 from continua.integrate.fields import AbstractField
 from continua.integrate.gradients import Direct, Replay, solver
+from continua.integrate.implicit import mass
 from continua.integrate.lanes import Times, spread_over
 from continua.integrate.methods import AbstractEmbedded
 from continua.integrate.reversible import AbstractReversible, march_reversible
@@ -60,7 +61,8 @@ def solve(
     **Arguments:**
 
     - `field`: `(t, y, args) -> dy/dt`, a tree like `y`; or one of known structure, as
-      `Split`, `Separable`, `Semilinear` or `SDE`, for the methods that make use of it.
+      `Split`, `Separable`, `Semilinear`, `WithMass` or `SDE`, for the methods that make use
+      of it.
     - `method`: `Tsit5()`, `RK4()`, ...; `Rodas5P()` for stiff equations.
     - `t0`, `t1`: the interval; `t1 < t0` integrates backwards.
     - `y0`: the initial state, an array or a tree of arrays of one type.
@@ -104,7 +106,11 @@ def solve(
     checks.check_method(field, method, dt0, ensemble, shared)
     y0 = jax.tree.map(jnp.asarray, y0)
     one = jax.tree.map(lambda x: x[0], y0) if ensemble else y0
-    checks.check_state(field, one, t0, args)
+    if isinstance(field, mass.WithMass):
+        checks.check_state(field.right, one, t0, args)
+        mass.check(field, method, gradient, (t0, y0, args), ensemble, (rtol, atol))
+    else:
+        checks.check_state(field, one, t0, args)
     if events:
         checks.check_events(events, method, dt0, gradient, one, t0, args)
     adaptive = dt0 is None and isinstance(method, AbstractEmbedded)
@@ -114,7 +120,8 @@ def solve(
     }  # fmt: skip
     if shared:
         return _together(field, method, y0, **options, **more)
-    if ensemble and not adaptive:
+    lanes = adaptive or (isinstance(method, AbstractEmbedded) and method.on_lanes)
+    if ensemble and not lanes:
         return jax.vmap(lambda y: solve(field, method, y0=y, **options, **more))(y0)
     asked = _Asked.of(field, t0, t1, y0, one, args, saveat)
     if adaptive:
@@ -126,7 +133,10 @@ def solve(
         found = method.run(*given, dt0, max_steps)
     else:
         counts, early = _counts(t0, t1 if saveat is None else saveat, dt0)
-        given = (asked.forward, asked.start, asked.ends, asked.y, counts, early)
+        forward = asked.forward
+        if ensemble:
+            forward = jax.vmap(forward, (None, -1), -1)
+        given = (forward, asked.start, asked.ends, asked.y, counts, early)
         if isinstance(method, AbstractReversible) and not isinstance(gradient, Direct):
             found = march_reversible(method, *given)
         else:

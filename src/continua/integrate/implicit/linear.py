@@ -1,9 +1,9 @@
-r"""How the Jacobian `J = df/dy` of an implicit method is held, and `(s - J) x = b` solved.
+r"""How the Jacobian `J = df/dy` of an implicit method is held, and `(s M - J) x = b` solved.
 
 The matrix is factorised once and solved with several times. Derivatives pass by the
 factors: those of a solution are
 
-    dx = (s - J)^{-1} (db - (ds - dJ) x),
+    dx = (s M - J)^{-1} (db - (ds M - dJ) x),
 
 and `dJ x` is one directional derivative of `f`, whatever the size of `J`.
 """
@@ -25,26 +25,30 @@ class AbstractJacobian(abc.ABC):
     """How the Jacobian of a real state `(n,)` is held, and systems with it are solved."""
 
     @abc.abstractmethod
-    def factorised(self, push: Callable, y: Any, shift: Any) -> tuple[Callable, Callable]:
+    def factorised(
+        self, push: Callable, y: Any, shift: Any, mass: Any
+    ) -> tuple[Callable, Callable]:
         """Functions `(product, b) -> x` that solve `W x = b` and `W^T x = b`.
 
-        `W = shift - J`, and `product` multiplies by it, or by its transpose.
+        `W = shift M - J`, and `product` multiplies by it, or by its transpose.
 
         **Arguments:**
 
         - `push`: `v -> J v`.
         - `y`: where, `(n,)`.
         - `shift`: a number.
+        - `mass`: `M`, its diagonal `(n,)` or all of it `(n, n)`; 1 for none.
         """
 
-    def solver(self, field: Callable, t: Any, y: Any, shift: Any) -> Callable:
-        """A differentiable `b -> x` with `(shift - J) x = b`.
+    def solver(self, field: Callable, t: Any, y: Any, shift: Any, mass: Any = 1.0) -> Callable:
+        """A differentiable `b -> x` with `(shift M - J) x = b`.
 
         **Arguments:**
 
         - `field`: `(t, y) -> dy/dt`, of which `J` is the derivative in `y`.
         - `t`, `y`: where; `y` is `(n,)`.
         - `shift`: a number.
+        - `mass`: as for `factorised`.
 
         **Raises:** `InputError` for a complex state.
         """
@@ -57,12 +61,36 @@ class AbstractJacobian(abc.ABC):
 
         def matvec(x):
             push = jax.jvp(lambda y: field(t, y), (y,), (x,))[1]
-            return shift * x - push
+            return shift * times(mass, x) - push
 
         _, push = jax.linearize(lambda y: field(t, y), y)
         held = jax.lax.stop_gradient
-        ways = self.factorised(lambda v: held(push(v)), held(y), held(shift))
+        ways = self.factorised(lambda v: held(push(v)), held(y), held(shift), held(mass))
         return lambda b: jax.lax.custom_linear_solve(matvec, b, *ways)
+
+
+def times(mass: Any, x: Any) -> Any:
+    """`M x`.
+
+    **Arguments:**
+
+    - `mass`: `M` as for `AbstractJacobian.factorised`.
+    - `x`: a vector `(n,)` or a matrix `(n, m)`.
+    """
+    if jnp.ndim(mass) == 2:
+        return jnp.matmul(mass, x, precision="highest")
+    return (mass * x.T).T
+
+
+def filled(mass: Any, y: Any) -> Any:
+    """All entries of `M`, `(n, n)`.
+
+    **Arguments:**
+
+    - `mass`: `M` as for `AbstractJacobian.factorised`.
+    - `y`: a state `(n,)`.
+    """
+    return mass if jnp.ndim(mass) == 2 else mass * jnp.eye(y.shape[0], dtype=y.dtype)
 
 
 def _both_ways(inverse: Callable) -> tuple[Callable, Callable]:
@@ -74,10 +102,10 @@ def _both_ways(inverse: Callable) -> tuple[Callable, Callable]:
 class Dense(AbstractJacobian):
     """All of the Jacobian, by `n` directional derivatives; `n^3` operations a step."""
 
-    def factorised(self, push, y, shift):
+    def factorised(self, push, y, shift, mass):
         """By LU factors with partial pivoting."""
         unit = jnp.eye(y.shape[0], dtype=y.dtype)
-        matrix = shift * unit - jax.vmap(push, out_axes=-1)(unit)
+        matrix = shift * filled(mass, y) - jax.vmap(push, out_axes=-1)(unit)
         lu, _, order = jax.lax.linalg.lu(matrix)
 
         def inverse(b):
@@ -123,12 +151,12 @@ class Banded(AbstractJacobian):
                 fix="give how many there are below and above the main one",
             )
 
-    def factorised(self, push, y, shift):
+    def factorised(self, push, y, shift, mass):
         """By cyclic reduction."""
         n = y.shape[0]
         size = max(self.lower, self.upper, 1)
         count = -(-n // size)
-        levels = _reduced(*self._blocks(push, y, shift, size, count))
+        levels = _reduced(*self._blocks(push, y, shift, mass, size, count))
 
         def inverse(b):
             rows = jnp.pad(b, (0, count * size - n)).reshape(count, size).T
@@ -137,12 +165,13 @@ class Banded(AbstractJacobian):
         # One right-hand side without a pattern stands for all others.
         probe = jnp.asarray(np.cos(np.arange(1, n + 1) ** 2), y.dtype)
         x = inverse(probe)
-        lack = jnp.max(jnp.abs(shift * x - push(x) - probe))
-        enough = jnp.finfo(y.dtype).eps ** 0.5 * (1 + jnp.abs(shift) * jnp.max(jnp.abs(x)))
+        scaled = shift * times(mass, x)
+        lack = jnp.max(jnp.abs(scaled - push(x) - probe))
+        enough = jnp.finfo(y.dtype).eps ** 0.5 * (1 + jnp.max(jnp.abs(scaled)))
         sound = jnp.where(lack <= enough, 1.0, jnp.nan).astype(y.dtype)
         return _both_ways(lambda b: sound * inverse(b))
 
-    def _blocks(self, push, y, shift, size, count):
+    def _blocks(self, push, y, shift, mass, size, count):
         """The blocks left of, on and right of the diagonal, each `(size, size, count)`."""
         n, colours = y.shape[0], self.lower + self.upper + 1
         seeds = jnp.asarray(np.arange(n) % colours == np.arange(colours)[:, None], y.dtype)
@@ -155,7 +184,11 @@ class Banded(AbstractJacobian):
             inside &= (column - row <= self.upper) & (row - column <= self.lower)
             rows, columns = (np.where(inside, x, 0) for x in (row, column))
             block = -pushed[columns % colours, rows]
-            block = jnp.where(row == column, block + shift, block)
+            if jnp.ndim(mass) == 2:
+                block = block + shift * mass[rows, columns]
+            elif place == 0:
+                own = jnp.broadcast_to(shift * mass, (n,))
+                block = jnp.where(rows == columns, block + own[rows], block)
             # Rows beyond the last are those of the identity.
             beyond = jnp.asarray((row >= n) & (row == column), y.dtype)
             blocks.append(jnp.where(inside, block, beyond))
@@ -246,7 +279,7 @@ class MatrixFree(AbstractJacobian):
     restart: int = 30
     restarts: int = 10
 
-    def factorised(self, push, y, shift):
+    def factorised(self, push, y, shift, mass):
         """By iteration."""
 
         def solve(product, b):

@@ -1,11 +1,12 @@
 r"""Rosenbrock methods: implicit steps by linear systems alone, without iteration.
 
-    (1/(h gamma) - J) u_i = f(t + c_i h, y + sum_j a_ij u_j) + sum_j C_ij u_j / h + h d_i f_t
+    (M/(h gamma) - J) u_i = f(t + c_i h, y + sum_j a_ij u_j) + M sum_j C_ij u_j / h + h d_i f_t
     y_new = y + sum_i b_i u_i,                             J = df/dy,  f_t = df/dt
 
-at `(t, y)`, one matrix for all stages `u_i`. It is the form in which `J` is multiplied by
-nothing; with `G = (1/gamma - C)^{-1}` the slopes are `k = G^{-1} u / h` and the weights of
-the textbooks `alpha = a G`, `b G`.
+at `(t, y)`, one matrix for all stages `u_i`; it solves `M dy/dt = f`, and `M = 1` without a
+mass matrix. It is the form in which `J` is multiplied by nothing; with
+`G = (1/gamma - C)^{-1}` the slopes are `k = G^{-1} u / h` and the weights of the textbooks
+`alpha = a G`, `b G`.
 
 **Reference:** hairer1996solving
 """
@@ -17,7 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from continua.integrate.implicit.linear import AbstractJacobian, Dense
+from continua.integrate.implicit.linear import AbstractJacobian, Dense, times
+from continua.integrate.implicit.mass import split
 from continua.integrate.methods import AbstractEmbedded
 
 
@@ -175,6 +177,7 @@ class AbstractRosenbrock(AbstractEmbedded):
     """A Rosenbrock method; subclasses state their `tableau` and how `jacobian` is held."""
 
     tableau: ClassVar[RosenbrockTableau]
+    with_mass: ClassVar[bool] = True
     jacobian: AbstractJacobian
 
     @property
@@ -203,16 +206,20 @@ class AbstractRosenbrock(AbstractEmbedded):
         tableau = self.tableau
         # A step of no length leaves all as it is.
         dt = jnp.maximum(dt, jnp.finfo(dt.dtype).tiny ** 0.5)
-        solve = self.jacobian.solver(field, t, y, 1.0 / (tableau.gamma * dt))
-        drift = jax.jvp(lambda t: field(t, y), (t,), (jnp.ones_like(t),))[1]
-        f = slope if tableau.dense is None else field(t, y)
+        # Without a slope the index is 2 or higher.
+        y = jnp.where(jnp.all(jnp.isfinite(slope)), y, jnp.nan)
+        right, mass = split(field, y)
+        solve = self.jacobian.solver(right, t, y, 1.0 / (tableau.gamma * dt), mass)
+        drift = jax.jvp(lambda t: right(t, y), (t,), (jnp.ones_like(t),))[1]
+        known = right is field and tableau.dense is None
+        f = slope if known else right(t, y)
         first = solve(f + tableau.d[0] * dt * drift)
         stages = jnp.zeros((len(tableau.b), *y.shape), y.dtype).at[0].set(first)
 
         def stage(stages, row):
             i, a, coupling, c, d = row
-            f = field(t + c * dt, y + a @ stages)
-            u = solve(f + d * dt * drift + (coupling @ stages) / dt)
+            f = right(t + c * dt, y + a @ stages)
+            u = solve(f + d * dt * drift + times(mass, coupling @ stages) / dt)
             return stages.at[i].set(u), None
 
         # A loop, which compiles faster than all stages in a row.

@@ -1,11 +1,12 @@
 r"""Singly diagonally implicit Runge-Kutta methods with an explicit first stage (ESDIRK).
 
-    Y_i = y + h sum_{j<i} a_ij k_j + h gamma k_i,   k_i = f(t + c_i h, Y_i),   k_1 = f(t, y)
+    Y_i = y + h sum_{j<i} a_ij k_j + h gamma k_i,   M k_i = f(t + c_i h, Y_i),   k_1 = dy/dt
 
-The last stage is the result. Each stage is found by Newton's iteration with the one matrix
-`1/(h gamma) - J`, `J = df/dy` at `(t, y)`; where it does not converge the result is NaN, so
-that the step is rejected for a shorter one. Derivatives are those of the solution itself,
-by the implicit function theorem with the Jacobian of each stage.
+of `M dy/dt = f`, `M = 1` without a mass matrix. The last stage is the result. Each stage is
+found by Newton's iteration with the one matrix `M/(h gamma) - J`, `J = df/dy` at `(t, y)`;
+where it does not converge the result is NaN, so that the step is rejected for a shorter one.
+Derivatives are those of the solution itself, by the implicit function theorem with the
+Jacobian of each stage.
 
 **Reference:** hairer1996solving
 """
@@ -18,7 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from continua.integrate.implicit.linear import AbstractJacobian, Dense
+from continua.integrate.implicit.linear import AbstractJacobian, Dense, times
+from continua.integrate.implicit.mass import split
 from continua.integrate.methods import AbstractEmbedded
 
 _ITERATIONS = 10
@@ -109,6 +111,7 @@ class Kvaerno5(AbstractEmbedded):
     tolerance: float = 1e-9
 
     tableau: ClassVar[SdirkTableau] = KVAERNO5
+    with_mass: ClassVar[bool] = True
     reference: ClassVar[str] = "kvaerno2004singly"
 
     @property
@@ -137,14 +140,15 @@ class Kvaerno5(AbstractEmbedded):
         # A step of no length leaves all as it is.
         dt = jnp.maximum(dt, jnp.finfo(dt.dtype).tiny ** 0.5)
         shift = 1.0 / (self.tableau.gamma * dt)
-        solve = self.jacobian.solver(field, t, y, shift)
+        right, mass = split(field, y)
+        solve = self.jacobian.solver(right, t, y, shift, mass)
         slopes = jnp.zeros((len(a), *y.shape), y.dtype).at[0].set(slope)
 
         def stage(carry, row):
             slopes, last, _ = carry
             i, weights, c = row
             base = y + dt * (weights @ slopes)
-            k = self._stage(field, solve, t + c * dt, y, base, shift, last)
+            k = self._stage(right, mass, solve, t + c * dt, y, base, shift, last)
             return (slopes.at[i].set(k), k, base + k / shift), None
 
         rows = (jnp.asarray(x, y.dtype) for x in (np.tril(a, -1)[1:], a.sum(axis=1)[1:]))
@@ -152,18 +156,18 @@ class Kvaerno5(AbstractEmbedded):
         (slopes, last, new), _ = jax.lax.scan(stage, (slopes, slope, y), rows)
         return new, last, dt * (jnp.asarray(self.tableau.error, y.dtype) @ slopes), None
 
-    def _stage(self, field, solve: Callable, t, y, base, shift, guess) -> Any:
-        """`k = f(t, base + k / shift)`."""
+    def _stage(self, right, mass, solve: Callable, t, y, base, shift, guess) -> Any:
+        """`M k = f(t, base + k / shift)`."""
 
         def residual(k):
-            return k - field(t, base + k / shift)
+            return times(mass, k) - right(t, base + k / shift)
 
         def tangent(linear, right):
-            # `linear` is `1 - J / shift` where the stage is.
+            # `linear` is `M - J / shift` where the stage is.
             def push(v):
-                return jax.lax.stop_gradient(shift * (v - linear(v)))
+                return jax.lax.stop_gradient(shift * (times(mass, v) - linear(v)))
 
-            ways = self.jacobian.factorised(push, *jax.lax.stop_gradient((y, shift)))
+            ways = self.jacobian.factorised(push, *jax.lax.stop_gradient((y, shift, mass)))
             return jax.lax.custom_linear_solve(lambda v: shift * linear(v), shift * right, *ways)
 
         def newton(residual, k):

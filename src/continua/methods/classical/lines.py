@@ -248,6 +248,9 @@ class StiffLines:
             slopes=jnp.asarray(slopes[:, unknowns]),
             t_end=jnp.asarray(float(solver.t)),
             dt_last=jnp.asarray(float(solver.step_size or 0.0)),
+            y_end=jnp.asarray(frames[len(rows) - 1, unknowns]),
+            events=None,
+            history=None,
             **{name: jnp.asarray(value, jnp.int32) for name, value in whole.items()},
         )
 

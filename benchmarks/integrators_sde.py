@@ -1,0 +1,135 @@
+"""Stochastic steps beside a scan written by hand and diffrax.
+
+A thousand paths of four independent geometric Brownian motions in a thousand
+Euler-Maruyama steps, forwards, and with the gradient in the initial states and the drift.
+Nothing but the noise costs anything here, so this is what the noise costs. `diffrax` is
+used with its Brownian tree, as its documentation says, and with `UnsafeBrownianPath`,
+which has no consistent refinement and no gradient backwards; the scan by hand draws from
+`jax.random` within it.
+
+The column `error` is how far the mean of the squares is from the one that the method
+itself has exactly, `((1 + a h)^2 + b^2 h)^n`, in standard deviations of its estimate.
+"""
+
+from typing import Any
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import lineax
+import numpy as np
+
+from benchmarks.integrators import OURS, measured
+from continua.core.precision import precision
+from continua.integrate.stochastic import SDE, EulerMaruyama, solve_sde
+
+A, B = -0.5, 0.3
+TREE, UNSAFE = "diffrax, tree", "diffrax, unsafe path"
+SCAN = "scan by hand"
+
+
+def by_ours(steps: int, key: Any):
+    """Final states by `solve_sde`."""
+
+    def run(y0, a):
+        sde = SDE(lambda t, y, a: a * y, lambda t, y, a: B * y)
+        found = solve_sde(
+            sde, EulerMaruyama(), t0=0.0, t1=1.0, y0=y0, args=a, dt0=1 / steps, key=key,
+            ensemble=True,
+        )  # fmt: skip
+        return found.ys[:, -1]
+
+    return run
+
+
+def by_scan(steps: int, key: Any):
+    """Final states by a scan that draws what it needs."""
+    h = 1 / steps
+
+    def run(y0, a):
+        def step(y, key):
+            w = jnp.sqrt(h) * jax.random.normal(key, y.shape, y.dtype)
+            return y + h * a * y + B * y * w, None
+
+        return jax.lax.scan(step, y0, jax.random.split(key, steps))[0]
+
+    return run
+
+
+def by_diffrax(steps: int, key: Any, tree: bool):
+    """Final states by diffrax, `vmap` over paths."""
+    h = 1 / steps
+
+    def one(y, key, a):
+        shape = jax.ShapeDtypeStruct(y.shape, y.dtype)
+        if tree:
+            path: Any = diffrax.VirtualBrownianTree(0.0, 1.0, h / 2, shape, key)
+        else:
+            path = diffrax.UnsafeBrownianPath(shape, key)
+        noise = diffrax.ControlTerm(lambda t, y, a: lineax.DiagonalLinearOperator(B * y), path)
+        found: Any = diffrax.diffeqsolve(
+            diffrax.MultiTerm(diffrax.ODETerm(lambda t, y, a: a * y), noise),
+            diffrax.Euler(),
+            0.0,
+            1.0,
+            h,
+            y,
+            a,
+            max_steps=steps + 1,
+            adjoint=diffrax.RecursiveCheckpointAdjoint() if tree else diffrax.DirectAdjoint(),
+        )
+        return found.ys[-1]
+
+    def run(y0, a):
+        return jax.vmap(one, in_axes=(0, 0, None))(y0, jax.random.split(key, len(y0)), a)
+
+    return run
+
+
+def moment_error(steps: int):
+    """How far the mean of the squares is from its exact value, in standard deviations."""
+    h = 1 / steps
+    exact = ((1 + A * h) ** 2 + B**2 * h) ** steps
+
+    def error(y) -> float:
+        squares = np.asarray(y, float) ** 2
+        return float(abs(squares.mean() - exact) / (squares.std() / np.sqrt(squares.size)))
+
+    return error
+
+
+def main(quick: bool = False) -> list[dict]:
+    """Time all ways and return flat records.
+
+    **Arguments:**
+
+    - `quick`: fewer paths, steps and repeats.
+    """
+    paths, steps, repeats = (100, 100, 3) if quick else (1000, 1000, 5)
+    key = jax.random.key(0)
+    found = []
+    with precision("float32"):
+        y0, a = jnp.ones((paths, 4)), jnp.asarray(A)
+        ways = {
+            OURS: by_ours(steps, key),
+            SCAN: by_scan(steps, key),
+            UNSAFE: by_diffrax(steps, key, tree=False),
+            TREE: by_diffrax(steps, key, tree=True),
+        }
+        error = moment_error(steps)
+        problem = f"{paths} paths, Euler-Maruyama"
+        found += measured(problem, f"{steps} steps", ways, (y0, a), repeats, error)
+
+        def gradient(way):
+            def loss(y0, a):
+                y = way(y0, a)
+                return jnp.mean(y**2), y
+
+            return jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)
+
+        both = {name: gradient(way) for name, way in ways.items() if name != UNSAFE}
+        setting = f"{steps} steps, value and gradient"
+        found += measured(
+            problem, setting, both, (y0, a), min(repeats, 3), lambda x: error(x[0][1])
+        )
+    return found
