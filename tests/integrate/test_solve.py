@@ -58,6 +58,7 @@ def run(field=decay, method=None, **options):
         ),
         ({"method": Yoshida4(), "dt0": 0.1}, "field", "known structure, got function"),
         ({"shared": True}, "shared", "only an ensemble"),
+        ({"history": 8, "dt0": 0.1}, "history", "fixed steps have no history"),
         ({"field": SDE(decay, decay), "method": EulerMaruyama(), "dt0": 0.1}, "key", "needs a key"),
     ],
 )

@@ -18,7 +18,9 @@ from continua.integrate.methods import AbstractEmbedded, AbstractOneStep
 from continua.integrate.stiff import Diffrax
 
 
-def check_method(field: Any, method: Any, dt0: Any, ensemble: bool, shared: bool) -> None:
+def check_method(
+    field: Any, method: Any, dt0: Any, ensemble: bool, shared: bool, history: int
+) -> None:
     """Whether a method fits the field, and knows how long its steps are."""
     if not isinstance(method, (AbstractOneStep, Diffrax)):
         raise InputError(
@@ -46,6 +48,12 @@ def check_method(field: Any, method: Any, dt0: Any, ensemble: bool, shared: bool
             f"{method.name} has no error estimate",
             where="integrate.solve.dt0",
             fix="give the length of its steps, or take Tsit5()",
+        )
+    if history and (dt0 is not None or not estimates):
+        raise InputError(
+            "fixed steps have no history",
+            where="integrate.solve.history",
+            fix="leave history or dt0 out",
         )
 
 

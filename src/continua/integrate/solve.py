@@ -103,7 +103,7 @@ def solve(
         return _stochastic(field, method, y0=y0, key=key, ensemble=ensemble, **options)
     checks.check_times(**times)
     checks.check_tolerances(rtol, atol)
-    checks.check_method(field, method, dt0, ensemble, shared)
+    checks.check_method(field, method, dt0, ensemble, shared, history)
     y0 = jax.tree.map(jnp.asarray, y0)
     one = jax.tree.map(lambda x: x[0], y0) if ensemble else y0
     if isinstance(field, mass.WithMass):
