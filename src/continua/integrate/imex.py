@@ -17,7 +17,7 @@ import numpy as np
 
 from continua.integrate import newton
 from continua.integrate.fields import Split
-from continua.integrate.methods import AbstractEmbedded
+from continua.integrate.methods import AbstractPair
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +152,7 @@ KENCARP4 = ImexTableau(
 )
 
 
-class AbstractImex(AbstractEmbedded):
+class AbstractImex(AbstractPair):
     """An implicit-explicit method for small systems; subclasses state its `tableau`.
 
     A step takes the dense derivative of the implicit part where it begins, once, and
@@ -163,16 +163,6 @@ class AbstractImex(AbstractEmbedded):
     takes: ClassVar = Split
     tableau: ClassVar[ImexTableau]
     dense_order: ClassVar[int] = 3
-
-    @property
-    def order(self):
-        """The order of a step's result."""
-        return self.tableau.order
-
-    @property
-    def error_order(self):
-        """The order of the embedded method."""
-        return self.tableau.embedded_order
 
     @property
     def evaluations(self):

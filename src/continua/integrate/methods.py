@@ -105,11 +105,10 @@ class AbstractEmbedded(AbstractOneStep):
         return memory
 
 
-class AbstractExplicitRungeKutta(AbstractEmbedded):
-    """An explicit Runge-Kutta method; subclasses state its `tableau`."""
+class AbstractPair(AbstractEmbedded):
+    """A method and its embedded one, whose orders their `tableau` tells."""
 
-    tableau: ClassVar[Tableau]
-    on_lanes: ClassVar[bool] = True
+    tableau: ClassVar[Any]
 
     @property
     def order(self):
@@ -120,6 +119,13 @@ class AbstractExplicitRungeKutta(AbstractEmbedded):
     def error_order(self):
         """The order of the embedded method."""
         return self.tableau.embedded_order
+
+
+class AbstractExplicitRungeKutta(AbstractPair):
+    """An explicit Runge-Kutta method; subclasses state its `tableau`."""
+
+    tableau: ClassVar[Tableau]
+    on_lanes: ClassVar[bool] = True
 
     @property
     def evaluations(self):

@@ -20,7 +20,7 @@ import numpy as np
 
 from continua.integrate.implicit.linear import AbstractJacobian, Dense, times
 from continua.integrate.implicit.mass import split
-from continua.integrate.methods import AbstractEmbedded
+from continua.integrate.methods import AbstractPair
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,22 +173,12 @@ RODAS3 = RosenbrockTableau(
 )
 
 
-class AbstractRosenbrock(AbstractEmbedded):
+class AbstractRosenbrock(AbstractPair):
     """A Rosenbrock method; subclasses state their `tableau` and how `jacobian` is held."""
 
     tableau: ClassVar[RosenbrockTableau]
     with_mass: ClassVar[bool] = True
     jacobian: AbstractJacobian
-
-    @property
-    def order(self):
-        """The order of a step's result."""
-        return self.tableau.order
-
-    @property
-    def error_order(self):
-        """The order of the embedded method."""
-        return self.tableau.embedded_order
 
     @property
     def dense_order(self):

@@ -21,7 +21,7 @@ import numpy as np
 
 from continua.integrate.implicit.linear import AbstractJacobian, Dense, times
 from continua.integrate.implicit.mass import split
-from continua.integrate.methods import AbstractEmbedded
+from continua.integrate.methods import AbstractPair
 
 _ITERATIONS = 10
 
@@ -95,7 +95,7 @@ KVAERNO5 = SdirkTableau(
 
 
 @dataclasses.dataclass(frozen=True)
-class Kvaerno5(AbstractEmbedded):
+class Kvaerno5(AbstractPair):
     """The ESDIRK method of Kvaerno, orders 5 and 4, L-stable, for stiff equations.
 
     **Arguments:**
@@ -113,16 +113,6 @@ class Kvaerno5(AbstractEmbedded):
     tableau: ClassVar[SdirkTableau] = KVAERNO5
     with_mass: ClassVar[bool] = True
     reference: ClassVar[str] = "kvaerno2004singly"
-
-    @property
-    def order(self):
-        """The order of a step's result."""
-        return self.tableau.order
-
-    @property
-    def error_order(self):
-        """The order of the embedded method."""
-        return self.tableau.embedded_order
 
     @property
     def dense_order(self):
