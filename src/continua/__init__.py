@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from continua.core.results import Result, ResultCode
     from continua.core.solution import Estimate, Solution
     from continua.equations import Equation
+    from continua.integrate import check_gradient
     from continua.solve import SolveError, solve
 
 __version__ = "0.1.0"
@@ -46,6 +47,7 @@ _HOMES = {
     "ResultCode": "continua.core.results",
     "Solution": "continua.core.solution",
     "SolveError": "continua.solve",
+    "check_gradient": "continua.integrate",
     "citation": "continua.core.citations",
     "compare": "continua.compare",
     "solve": "continua.solve",
