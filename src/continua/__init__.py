@@ -92,6 +92,7 @@ __all__ = [
     "ResultCode",
     "Solution",
     "SolveError",
+    "check_gradient",
     "citation",
     "compare",
     "core",
