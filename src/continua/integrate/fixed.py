@@ -45,7 +45,7 @@ def march(method: Any, field: Any, t0: Any, ends: Any, y0: Any, counts: Any, ear
         return state, (state.y, slope, state.code == 0)
 
     ahead = ends[1:] if early else ends
-    starts = jnp.concatenate([t0[None], ahead[:-1]])
+    starts = jnp.concatenate([t0[None], ahead])[:-1]
     late = counts if isinstance(counts, int) else counts[1:] if early else counts
     items = (starts, ahead, ahead if isinstance(counts, int) else late)
     state, rows = jax.lax.scan(advance, state, items)
