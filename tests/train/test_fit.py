@@ -151,8 +151,7 @@ def test_a_budget_hurries_a_stage_to_the_end_of_its_schedule():
     stages = (Stage(Adam(1e-3), 50), Stage(Adam(1e-3, Cosine(0.01)), 10_000_000))
     fitted = fit(Toy(Training(stages)), None, key=KEY, budget=2.0)
     rates = [row["learning_rate"] for row in fitted.history]
-    # 10^7 steps at their own pace: still 1. A busy machine stops a little before the end.
-    assert 0.01 <= rates[-1] / 1e-3 < 0.05
+    assert 0.01 <= rates[-1] / 1e-3 < 0.02  # 10^7 steps at their own pace: still 1
     assert fitted.steps < 1_000_000
     assert rates == sorted(rates, reverse=True)
 

@@ -21,8 +21,8 @@ class Replay:
 
     The gradient is that of the numbers which the accepted steps computed, with their
     lengths held fixed. States of the last steps are kept; of those before, some, from
-    which the others are computed once more, so that memory grows with the root of the
-    number of steps. For forward mode take `Direct`.
+    which the others are computed once more, so that they take memory like the root of the
+    number of steps. With events all are kept. For forward mode take `Direct`.
 
     **Arguments:**
 

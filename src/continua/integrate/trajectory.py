@@ -21,7 +21,7 @@ class Trajectory(eqx.Module):
     - `ys`: states, `(T, *)` for each array of the state.
     - `slopes`: `dy/dt` at `ts`, as `ys`.
     - `steps`, `rejected`: accepted and rejected steps.
-    - `evaluations`: calls of the right-hand side in the steps.
+    - `evaluations`: calls of the right-hand side, those for slopes at saves included.
     - `code`: 0 success, 1 step limit, 2 non-finite values or a step that fell to nothing.
     - `t_end`: the last time with a finite state.
     - `component`: flat index of the worst entry of the state after a failure, else 0.
