@@ -100,12 +100,14 @@ def check_times(t0: Any, t1: Any, saveat: Any, dt0: Any) -> None:
 
 def check_tolerances(rtol: Any, atol: Any) -> None:
     """Whether tolerances allow for any error."""
-    for name, value in (("rtol", rtol), ("atol", atol)):
-        if not isinstance(value, Tracer) and not float(value) >= 0:
+    known = {"rtol": rtol, "atol": atol}
+    known = {name: float(x) for name, x in known.items() if not isinstance(x, Tracer)}
+    for name, value in known.items():
+        if not value >= 0:
             raise InputError(
                 f"got {value}", where=f"integrate.solve.{name}", fix="give a positive number"
             )
-    if not isinstance(rtol, Tracer) and not isinstance(atol, Tracer) and rtol == atol == 0:
+    if len(known) == 2 and not any(known.values()):
         raise InputError(
             "both tolerances are zero",
             where="integrate.solve.rtol",

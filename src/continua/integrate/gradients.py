@@ -69,7 +69,9 @@ def solver(
         return lanes.Work(method, bind, times, args, each, own_lanes=own_lanes, **options)
 
     def forward(each, times, args):
-        return segments.integrate(work(each, times, args))[0], ()
+        most = lanes.most_lanes(times.y0.shape[0])
+        given = dataclasses.replace(work(each, times, args), most=most)
+        return segments.integrate(given)[0], ()
 
     def recorded(each, times, args):
         found, tape = segments.integrate(work(each, times, args, not ensemble), room)

@@ -17,6 +17,13 @@ from continua.integrate.control import PID
 from continua.integrate.methods import AbstractEmbedded, AbstractExplicitRungeKutta
 
 MOST_LANES = 512
+_MOST_NUMBERS = 2**16
+
+
+def most_lanes(n: int) -> int:
+    """How many lanes are best for states of `n` numbers where no steps are recorded: as
+    many as fit into a cache, for lanes that take up trajectories cost time."""
+    return max(MOST_LANES, min(8 * MOST_LANES, _MOST_NUMBERS // max(n, 1)))
 
 
 class Times(NamedTuple):
@@ -120,6 +127,7 @@ class Work:
     - `ending`: for each of them, whether it ends the solve.
     - `history`: for how many accepted steps of a trajectory facts are returned.
     - `own_lanes`: whether each trajectory has a lane of its own.
+    - `most`: lanes where it has not.
     """
 
     method: AbstractEmbedded
@@ -134,6 +142,7 @@ class Work:
     ending: tuple[bool, ...] = ()
     history: int = 0
     own_lanes: bool = False
+    most: int = MOST_LANES
 
     @property
     def count(self) -> int:
@@ -149,7 +158,7 @@ class Work:
     def lanes(self) -> int:
         """Lanes, `w`."""
         # Arguments of its own for each trajectory would be picked anew in every round.
-        return self.count if self.own_lanes or any(self.each) else min(self.count, MOST_LANES)
+        return self.count if self.own_lanes or any(self.each) else min(self.count, self.most)
 
     @property
     def settled(self) -> bool:
