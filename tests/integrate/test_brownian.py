@@ -97,7 +97,7 @@ def test_independence_of_paths_channels_cells_and_areas(key):
 def test_pieces_add_up_to_the_whole(key, level):
     seed = brownian.seeds(key, jnp.arange(10), 2)
     whole = brownian.of_cell(seed, 5, H, area=True)
-    w, area = pieces(seed, level)
+    w, area, _ = pieces(seed, level)
     np.testing.assert_allclose(w.sum(axis=0), whole.w, atol=1e-15)
     # int W ds over the whole, from those over the pieces.
     before = jnp.cumsum(w, axis=0) - w
@@ -108,7 +108,7 @@ def test_pieces_add_up_to_the_whole(key, level):
 def test_law_of_the_pieces(key):
     count, level = 20_000, 3
     seed = brownian.seeds(key, jnp.arange(count), 1)
-    w, area = (np.asarray(x)[:, 0] for x in pieces(seed, level))
+    w, area = (np.asarray(x)[:, 0] for x in pieces(seed, level)[:2])
     h = 0.3 / 2**level
     x = np.concatenate([w / np.sqrt(h), area / np.sqrt(h / 12)])
     covariance = x @ x.T / count

@@ -63,6 +63,8 @@ from continua.integrate.stochastic import (
     SRIW1,
     BrownianPath,
     EulerMaruyama,
+    Jumps,
+    LogODE,
     Milstein,
     ShARK,
     SPaRK,
@@ -72,6 +74,7 @@ from continua.integrate.stochastic import (
     solve_sde,
     with_correlation,
     with_fractional_noise,
+    with_jump_likelihood,
     with_path_kl,
 )
 from continua.integrate.symplectic import (
@@ -105,6 +108,9 @@ __all__ = [
     "Milstein",
     "StochasticMidpoint",
     "EulerMaruyama",
+    "LogODE",
+    "Jumps",
+    "with_jump_likelihood",
     "BrownianPath",
     "SRIW1",
     "SRA1",

@@ -65,7 +65,7 @@ class PID:
     def begin(self, shape: tuple[int, ...], dtype: Any) -> tuple:
         """Logarithms of the errors of the accepted steps that are remembered, the last of
         them first."""
-        return (jnp.zeros(shape, jnp.float32),) * (2 if self.d else 1)
+        return (jnp.zeros(shape, dtype),) * (2 if self.d else 1)
 
     def following(self, q: float, size, past: tuple, dt, planned, accept) -> tuple[Any, tuple]:
         """The length of the next step, and the logarithms to be remembered.
@@ -79,14 +79,12 @@ class PID:
           not been cut to meet a save.
         - `accept`: whether it is accepted.
         """
-        # Single precision is more than enough for what an error estimate is worth.
-        error = jnp.log(jnp.maximum(size.astype(jnp.float32), _SMALLEST_ERROR))
+        error = jnp.log(jnp.maximum(size, _SMALLEST_ERROR))
         power = -(self.p + self.i + self.d) * error
         for before, part in zip(past, (self.p + 2 * self.d, -self.d), strict=False):
             power = power + part * before
         # Powers are several times slower in double precision than one exponential.
         factor = self.safety * jnp.exp(jnp.where(accept, power, -error) / q)
-        factor = factor.astype(dt.dtype)
         following = dt * jnp.clip(factor, self.shrink, jnp.where(accept, self.grow, 1.0))
         # A step that was cut to meet a save says nothing against the one it had.
         cut = accept & (dt < 0.9 * planned)

@@ -2,10 +2,12 @@
 
 from continua.integrate.stochastic.brownian import BrownianPath
 from continua.integrate.stochastic.fractional import with_fractional_noise
+from continua.integrate.stochastic.jumps import Jumps, with_jump_likelihood
 from continua.integrate.stochastic.methods import (
     SRA1,
     SRIW1,
     EulerMaruyama,
+    LogODE,
     Milstein,
     ShARK,
     SPaRK,
@@ -22,6 +24,8 @@ __all__ = [
     "SRIW1",
     "BrownianPath",
     "EulerMaruyama",
+    "Jumps",
+    "LogODE",
     "StochasticMidpoint",
     "Milstein",
     "StochasticReversibleHeun",
@@ -31,5 +35,6 @@ __all__ = [
     "solve_sde",
     "with_correlation",
     "with_fractional_noise",
+    "with_jump_likelihood",
     "with_path_kl",
 ]

@@ -15,9 +15,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from continua.integrate.lanes import spread_over
 from continua.integrate.runge_kutta import error_norm
 from continua.integrate.stochastic import brownian
 from continua.integrate.stochastic.fixed import Steps
+from continua.integrate.stochastic.jumps import Candidates, Piece, after, cut, land
 from continua.integrate.trajectory import (
     NON_FINITE,
     STEP_LIMIT,
@@ -34,8 +36,10 @@ _DOUBLE_BELOW = 0.25  # the error of a doubled step is about 2 to 3 times as lar
 class _State(NamedTuple):
     y: Any
     memory: Any
-    cell: Any  # of the interval
-    level: Any  # of the step: it is one of `2**level` pieces of the cell
+    left: Any  # whether the interval between saves is not over
+    piece: Piece  # of the interval, where there are jumps
+    candidates: Any  # for jumps, that were passed
+    level: Any  # of the step: it is one of `2**level` parts of the piece
     position: Any  # which of them
     steps: Any
     rejected: Any
@@ -46,7 +50,7 @@ class _State(NamedTuple):
 
 def march(
     method: Any, sde: Any, seed: Any, t0: Any, ends: Any, y0: Any, steps: Steps,
-    rtol: Any, atol: Any, max_steps: int,
+    rtol: Any, atol: Any, max_steps: int, drawn: Candidates | None = None,
 ) -> Found:  # fmt: skip
     """Integrate a flat state of one path with steps of its own.
 
@@ -56,41 +60,41 @@ def march(
     - `sde`, `seed`, `t0`, `ends`, `y0`, `steps`: as for fixed steps, of one path.
     - `rtol`, `atol`: tolerances of the error of a step.
     - `max_steps`: accepted and rejected ones at the most.
+    - `drawn`: what is drawn of the jumps, `None` without.
 
     **Returns:** what was found, without slopes.
     """
     starts = jnp.concatenate([t0[None], ends[:-1]])
     zero = jnp.zeros((), jnp.int32)
-    code = jnp.where(all_finite(y0), zero, NON_FINITE)
-    level, position = jnp.full((), _FIRST_LEVEL, jnp.int32), jnp.zeros((), jnp.int32)
-    memory = method.begin(sde, t0, y0)
-    state = _State(
-        y0, memory, zero, level, position, zero, zero, code, jnp.abs(y0), jnp.zeros_like(t0)
-    )
+    first = _whole(seed, drawn, zero, starts[0], ends[0], zero)
+    state = _begin(method, sde, t0, y0, first)
 
     def advance(state, interval):
-        start, end, count, first_cell = interval
-        h = (end - start) / jnp.maximum(count, 1).astype(start.dtype)
+        start, end, count, cell = interval
 
         def attempt(s: _State) -> _State:
-            dt = jnp.ldexp(h, -s.level)
-            t = start + s.cell.astype(h.dtype) * h + s.position.astype(h.dtype) * dt
-            dw = brownian.of_piece(seed, first_cell + s.cell, h, s.level, s.position)
+            piece = s.piece
+            dt = jnp.ldexp(piece.length, -s.level)
+            t = piece.t + s.position.astype(dt.dtype) * dt
+            dw = brownian.of_piece(seed, piece.number, piece.length, s.level, s.position, piece.dw)
             new, memory, error = method.move(sde, t, s.y, s.memory, dt, dw)
             size, _ = error_norm(error, s.y, new, rtol, atol)
-            return _decide(s, new, memory, size, dt)
+            state, through = _decide(s, new, memory, size, dt)
+            if drawn is None:
+                return state._replace(left=~through)
+            return _next(method, sde, drawn, end, state, through)
 
         def running(s: _State):
-            return (s.cell < count) & (s.code == 0) & (s.steps + s.rejected < max_steps)
+            return s.left & (s.code == 0) & (s.steps + s.rejected < max_steps)
 
-        state = state._replace(cell=jnp.zeros_like(state.cell))
+        piece = _whole(seed, drawn, state.candidates, start, end, cell)
+        state = spread_over(state._replace(left=count > 0, piece=piece), y0)
         state = jax.lax.while_loop(running, attempt, state)
-        late = (state.code == 0) & (state.cell < count)
+        late = (state.code == 0) & state.left
         state = state._replace(code=jnp.where(late, STEP_LIMIT, state.code))
-        cells = state.cell.astype(h.dtype) + jnp.ldexp(state.position.astype(h.dtype), -state.level)
-        t = jnp.where(state.code == 0, end, start + cells * h)
-        good = state.code == 0
-        return state, (state.y, good, t)
+        done = jnp.ldexp(state.position.astype(start.dtype), -state.level)
+        t = jnp.where(state.code == 0, end, state.piece.t + done * state.piece.length)
+        return state, (state.y, state.code == 0, t)
 
     intervals = (starts, ends, steps.counts, steps.first_cells)
     state, (ys, reached, t_ends) = jax.lax.scan(advance, state, intervals)
@@ -109,8 +113,60 @@ def march(
     )
 
 
-def _decide(s: _State, new, memory, size, dt) -> _State:
-    """Go on after a step, or to its left half."""
+def _begin(method, sde, t0, y0, piece: Piece) -> _State:
+    zero = jnp.zeros((), jnp.int32)
+    state = _State(
+        y=y0,
+        memory=method.begin(sde, t0, y0),
+        left=jnp.zeros((), bool),
+        piece=piece,
+        candidates=zero,
+        level=jnp.full((), _FIRST_LEVEL, jnp.int32),
+        position=zero,
+        steps=zero,
+        rejected=zero,
+        code=jnp.where(all_finite(y0), zero, NON_FINITE).astype(jnp.int32),
+        suspect=jnp.abs(y0),
+        dt_last=jnp.zeros_like(t0),
+    )
+    return spread_over(state, y0)
+
+
+def _whole(seed, drawn, candidates, start, end, cell) -> Piece:
+    """The first piece of an interval."""
+    whole = brownian.of_cell(seed, cell, end - start, area=True)
+    return cut(drawn, candidates, start, end, cell.astype(jnp.uint32), whole)
+
+
+def _next(method, sde, drawn: Candidates, end, s: _State, through) -> _State:
+    """After a step, that was the last one of its piece where it is `through`: the jump
+    there, and the next piece."""
+    lands = through & s.piece.ends
+    landed, within = land(sde.jumps, drawn, s.candidates, s.y)
+    k = jnp.minimum(s.candidates, drawn.times.shape[0] - 1)
+    t = jnp.where(lands, drawn.times[k], s.piece.t)
+    candidates = s.candidates + lands.astype(jnp.int32)
+    number = after(jnp.maximum(candidates, 1))
+    following = cut(drawn, candidates, t, end, number, s.piece.rest)
+    piece = jax.tree.map(lambda a, b: jnp.where(lands, a, b), following, s.piece)
+    finite = all_finite(landed)
+    y = jnp.where(lands & finite & within, landed, s.y)
+    few = ~within | (candidates >= drawn.times.shape[0])
+    failed = jnp.where(finite, jnp.where(few, STEP_LIMIT, s.code), NON_FINITE)
+    code = jnp.where(lands, failed, s.code)
+    again = method.begin(sde, t, y)
+    return s._replace(
+        y=y,
+        memory=jax.tree.map(lambda a, b: jnp.where(lands, a, b), again, s.memory),
+        left=~through | lands,
+        piece=piece,
+        candidates=candidates,
+        code=code.astype(jnp.int32),
+    )
+
+
+def _decide(s: _State, new, memory, size, dt) -> tuple[_State, Any]:
+    """Go on after a step, or to its left half; and whether the piece is over."""
     finite = all_finite(new) & jnp.isfinite(size)
     accept = finite & (size <= 1.0)
     # Onwards: the next piece of the level, or the one twice as long that begins there.
@@ -118,16 +174,15 @@ def _decide(s: _State, new, memory, size, dt) -> _State:
     up = (size < _DOUBLE_BELOW) & (position % 2 == 0) & (s.level > 0)
     level = jnp.where(up, s.level - 1, s.level)
     position = jnp.where(up, position // 2, position)
-    through = position == jnp.left_shift(1, level)
+    through = accept & (position == jnp.left_shift(1, level))
     stuck = ~accept & (s.level >= brownian.LEVELS)
 
     def kept(a, b):
         return jnp.where(accept, a, b)
 
-    return _State(
+    state = s._replace(
         y=kept(new, s.y),
         memory=jax.tree.map(kept, memory, s.memory),
-        cell=s.cell + (accept & through).astype(jnp.int32),
         level=kept(level, jnp.where(stuck, s.level, s.level + 1)),
         position=kept(
             jnp.where(through, 0, position), jnp.where(stuck, s.position, 2 * s.position)
@@ -138,3 +193,4 @@ def _decide(s: _State, new, memory, size, dt) -> _State:
         suspect=jnp.abs(new),
         dt_last=dt,
     )
+    return state, through

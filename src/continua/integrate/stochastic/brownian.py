@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from continua.core.errors import InputError
+from continua.integrate.lanes import spread_over
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 LEVELS = 30  # halvings at the most: a piece's number in its cell has 31 bits
@@ -36,10 +37,12 @@ class Increment(NamedTuple):
 
     - `w`: its increment, `(m, *paths)`.
     - `area`: its space-time Levy area `H`, as `w`; `None` where it is not asked for.
+    - `levy`: its Levy area `(m, m, *paths)`, or an approximation; `None` likewise.
     """
 
     w: Any
     area: Any
+    levy: Any = None
 
 
 def threefry(key0: Any, key1: Any, x0: Any, x1: Any) -> tuple[Any, Any]:
@@ -79,8 +82,8 @@ def seeds(key: Any, paths: Any, channels: int) -> jax.Array:
     return jnp.stack(threefry(words[0], words[1], paths[None], channel))
 
 
-def normal(seed: Any, cell: Any, word: Any, dtype: Any) -> jax.Array:
-    """Standard normal numbers, one for each key.
+def uniform(seed: Any, cell: Any, word: Any, dtype: Any) -> jax.Array:
+    """Uniform numbers in (-1, 1), one for each key.
 
     **Arguments:**
 
@@ -96,10 +99,16 @@ def normal(seed: Any, cell: Any, word: Any, dtype: Any) -> jax.Array:
     # Midpoints of equal parts of (-1, 1), all exact: symmetric, and never an end.
     if jnp.dtype(dtype) == jnp.float64:
         bits = whole.astype(dtype) * 2.0**21 + (low >> 11).astype(dtype)
-        uniform = (bits + 0.5) * 2.0**-52
-    else:
-        uniform = ((whole >> 8).astype(jnp.float32) + 0.5) * 2.0**-23
-    return (2.0**0.5 * jax.lax.erf_inv(uniform)).astype(dtype)
+        return (bits + 0.5) * 2.0**-52
+    return ((whole >> 8).astype(jnp.float32) + 0.5) * 2.0**-23
+
+
+def normal(seed: Any, cell: Any, word: Any, dtype: Any) -> jax.Array:
+    """Standard normal numbers, one for each key.
+
+    **Arguments:** as for `uniform`.
+    """
+    return (2.0**0.5 * jax.lax.erf_inv(uniform(seed, cell, word, dtype))).astype(dtype)
 
 
 def of_cell(seed: Any, cell: Any, h: Any, *, area: bool = False) -> Increment:
@@ -116,6 +125,42 @@ def of_cell(seed: Any, cell: Any, h: Any, *, area: bool = False) -> Increment:
     if not area:
         return Increment(w, None)
     return Increment(w, jnp.sqrt(h / 12.0) * normal(seed, cell, 1, h.dtype))
+
+
+def with_levy_area(seed: Any, cell: Any, piece: Any, h: Any, dw: Increment) -> Increment:
+    r"""An increment with an approximation of its Levy area, `A = 1/2 int W dW^T - dW W^T`.
+
+    With `K = sqrt(h/720) n`, the next coefficient of the path's polynomial, and
+
+        A_ij = H_i W_j - W_i H_j + 12 (K_i H_j - H_i K_j) + h/sqrt(20) n_ij,   i < j,
+
+    mean and covariance of all entries given `W` and `H` are the exact ones. The numbers
+    `n` are new ones for each piece: areas of a piece do not add up from those of its parts.
+
+    **Arguments:**
+
+    - `seed`, `cell`: as for `of_cell`.
+    - `piece`: its number in the cell, as for `of_half`.
+    - `h`: its length.
+    - `dw`: its increment, with area.
+
+    **Reference:** foster2022brownian, davie2014kmt
+    """
+    piece = jnp.asarray(piece).astype(jnp.uint32) | jnp.uint32(0x80000000)
+    cell = jnp.asarray(cell).astype(jnp.uint32)
+    own = jnp.stack(threefry(seed[0], seed[1], cell, piece))
+    m = dw.w.shape[0]
+    k = jnp.sqrt(h / 720.0) * normal(own, m, 0, h.dtype)
+    column = jnp.arange(m, dtype=jnp.uint32).reshape(1, m, *(1,) * (dw.w.ndim - 1))
+    rest = h / 20.0**0.5 * normal(own[:, :, None], column, 0, h.dtype)
+    above = (jnp.arange(m)[:, None] < jnp.arange(m)).reshape(m, m, *(1,) * (dw.w.ndim - 1))
+    half = jnp.where(above, rest, jnp.zeros_like(rest))
+
+    def outer(a, b):
+        return a[:, None] * b[None]
+
+    upper = half + outer(dw.area, dw.w) + 12.0 * outer(k, dw.area)
+    return dw._replace(levy=upper - jnp.swapaxes(upper, 0, 1))
 
 
 def of_half(seed: Any, cell: Any, piece: Any, right: Any, h: Any, whole: Increment) -> Increment:
@@ -138,7 +183,36 @@ def of_half(seed: Any, cell: Any, piece: Any, right: Any, h: Any, whole: Increme
     return Increment(w, 0.25 * whole.area - 0.5 * z1 + side * 0.5 * z2)
 
 
-def of_piece(seed: Any, cell: Any, h: Any, level: Any, position: Any) -> Increment:
+def split(whole: Increment, share: Any, h: Any, n1: Any, n2: Any) -> tuple[Increment, Increment]:
+    r"""The increments before and after a point of a piece, given that over the piece.
+
+    With `p` the share before, `q = 1 - p` and `e = sqrt(p^3 + q^3)`,
+
+        W' = p W + 6 p q H + sqrt(h p q) e n_1,
+        H' = p^2 H - sqrt(h p q) p^2/(2e) n_1 + sqrt(h p q/12) q/e n_2,
+        H'' = q^2 H - sqrt(h p q) q^2/(2e) n_1 - sqrt(h p q/12) p/e n_2.
+
+    **Arguments:**
+
+    - `whole`: the increment over the piece, with area.
+    - `share`: `p`, between 0 and 1.
+    - `h`: the length of the piece.
+    - `n1`, `n2`: standard normals like `whole.w`.
+
+    **Reference:** foster2020optimal
+    """
+    p, q = share, 1.0 - share
+    e = jnp.sqrt(p**3 + q**3)
+    root = jnp.sqrt(h * p * q)
+    w = p * whole.w + 6.0 * p * q * whole.area + root * e * n1
+    before = p * p * whole.area + root / e * (-0.5 * p * p * n1 + 12.0**-0.5 * q * n2)
+    after = q * q * whole.area - root / e * (0.5 * q * q * n1 + 12.0**-0.5 * p * n2)
+    return Increment(w, before), Increment(whole.w - w, after)
+
+
+def of_piece(
+    seed: Any, cell: Any, h: Any, level: Any, position: Any, whole: Increment | None = None
+) -> Increment:
     """The increment, with area, over one of `2**level` equal pieces of a cell.
 
     **Arguments:**
@@ -147,7 +221,9 @@ def of_piece(seed: Any, cell: Any, h: Any, level: Any, position: Any) -> Increme
     - `h`: the length of the cell.
     - `level`: halvings, at most 30.
     - `position`: which piece, from 0 on.
+    - `whole`: the increment over the cell, where it is not the one of its number.
     """
+    whole = of_cell(seed, cell, h, area=True) if whole is None else whole
     position = jnp.asarray(position).astype(jnp.uint32)
 
     def halve(i, state):
@@ -156,7 +232,7 @@ def of_piece(seed: Any, cell: Any, h: Any, level: Any, position: Any) -> Increme
         found = of_half(seed, cell, piece, right, length, found)
         return 2 * piece + right, 0.5 * length, found
 
-    first = (jnp.ones((), jnp.uint32), h, of_cell(seed, cell, h, area=True))
+    first = spread_over((jnp.ones((), jnp.uint32), h, whole), whole, position, level)
     return jax.lax.fori_loop(0, jnp.asarray(level, jnp.int32), halve, first)[2]
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from continua.integrate.lanes import spread_over
 from continua.integrate.stochastic import brownian
 from continua.integrate.trajectory import (
     NON_FINITE,
@@ -30,12 +31,14 @@ class Steps(NamedTuple):
     - `most`: the largest of them where it is known when compiling, else `None`.
     - `even`: whether all are known to be the same.
     - `halvings`: of each cell, so that it has `2**halvings` steps.
+    - `total`: the number of cells where it is known when compiling, else `None`.
     """
 
     counts: Any
     most: int | None
     even: bool
     halvings: int = 0
+    total: int | None = None
 
     @property
     def first_cells(self) -> Any:
@@ -75,6 +78,8 @@ def march(method: Any, sde: Any, seed: Any, t0: Any, ends: Any, y0: Any, steps: 
         alive,
         jnp.zeros(alive.shape, jnp.int32),
     )
+
+    state = spread_over(state, y0)
 
     def advance(state, interval):
         start, end, count, cell = interval
@@ -118,22 +123,54 @@ def _advance(method, sde, seed, state: _State, start, h, count, cell, steps: Ste
 
     def step(state: _State, i) -> _State:
         t = start + i.astype(start.dtype) * step_length
-        if parts == 1:
-            dw = brownian.of_cell(seed, cell + i, h, area=method.area)
-        else:
-            dw = brownian.of_piece(seed, cell + i // parts, h, steps.halvings, i % parts)
+        dw = increment(method, seed, cell, h, i, steps.halvings)
         new, memory, _ = method.move(sde, t, state.y, state.memory, step_length, dw)
         tried = jnp.where(state.alive, jax.lax.stop_gradient(new), state.tried)
         alive = jnp.all(jnp.isfinite(tried), axis=0)
         y = jnp.where(alive, new, state.y)
         return _State(y, memory, tried, alive, state.steps + alive.astype(jnp.int32))
 
-    total = count * parts
-    if steps.most is None:
+    most = None if steps.most is None else steps.most * parts
+    return repeat(step, state, count * parts, most, even=steps.even)
+
+
+def increment(method: Any, seed: Any, cell: Any, h: Any, i: Any, halvings: int) -> Any:
+    """What Brownian motion does in step `i` of an interval.
+
+    **Arguments:**
+
+    - `method`: says which areas it needs.
+    - `seed`: keys of the channels.
+    - `cell`: the number of the interval's first cell.
+    - `h`: the length of cells, which have `2**halvings` steps.
+    """
+    parts = 2**halvings
+    cell, position = cell + i // parts, i % parts
+    if halvings == 0:
+        dw = brownian.of_cell(seed, cell, h, area=method.area)
+    else:
+        dw = brownian.of_piece(seed, cell, h, halvings, position)
+    if not method.levy:
+        return dw
+    return brownian.with_levy_area(seed, cell, parts + position, h / parts, dw)
+
+
+def repeat(step: Any, state: Any, total: Any, most: int | None, *, even: bool) -> Any:
+    """A step `(state, i) -> state` as many times as wanted.
+
+    Where `most` is given this is differentiated backwards in memory like its root.
+
+    **Arguments:**
+
+    - `step`, `state`: the step, and what it begins with.
+    - `total`: how many times.
+    - `most`: a number that `total` does not exceed, known when compiling, or `None`.
+    - `even`: whether `total` is known to be `most`.
+    """
+    if most is None:
         return jax.lax.fori_loop(0, total, lambda i, s: step(s, i), state)
-    most = steps.most * parts
     size = _chunk(most)
-    exact = steps.even and most % size == 0
+    exact = even and most % size == 0
 
     def guarded(i, run, state):
         return run(state) if exact else jax.lax.cond(i < total, run, lambda s: s, state)

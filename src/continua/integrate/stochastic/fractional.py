@@ -116,5 +116,9 @@ def with_fractional_noise(
             first += g.size
         return jax.tree.unflatten(tree, own), jax.tree.unflatten(tree, shared)
 
+    def unchanged(t, y, memory, args):
+        return jax.tree.map(jnp.zeros_like, memory)
+
     noise = "additive" if sde.noise == "additive" else "commutative"
-    return SDE(drift, diffusion, noise, sde.interpretation)
+    jumps = sde.jumps and sde.jumps.beside(unchanged)
+    return SDE(drift, diffusion, noise, sde.interpretation, jumps)

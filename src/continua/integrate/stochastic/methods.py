@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from continua.integrate.methods import AbstractIntegrator
+from continua.core.errors import InputError
+from continua.integrate.methods import RK4, AbstractExplicitRungeKutta, AbstractIntegrator
 from continua.integrate.stochastic.brownian import Increment
 from continua.integrate.stochastic.sde import NOISES, SDE, times
 
@@ -29,6 +30,7 @@ class AbstractStochastic(AbstractIntegrator):
     evaluations: ClassVar[int]  # calls of the drift in a step
     noises: ClassVar[tuple[str, ...]] = NOISES  # the noise that it is right for
     area: ClassVar[bool] = False  # whether it uses the space-time Levy area
+    levy: ClassVar[bool] = False  # whether it uses the Levy area of general noise
 
     @abc.abstractmethod
     def begin(self, sde: SDE, t: Any, y: Any) -> Any:
@@ -213,7 +215,7 @@ class SPaRK(AbstractEstimating):
         """One step."""
         root = 3.0**0.5
         b = root / 3.0  # 1 - 2a
-        w, area = dw
+        w, area = dw.w, dw.area
         f, g = sde.drift(t, y), sde.diffusion(t, y)
         stage = y + 0.5 * h * f + times(g, 0.5 * w + root * area)
         f1, g1 = sde.drift(t + 0.5 * h, stage), sde.diffusion(t + 0.5 * h, stage)
@@ -294,7 +296,85 @@ class StochasticReversibleHeun(AbstractStochastic):
         return y + 0.5 * (h * (f + f1) + times(g + g1, dw.w)), (z, f1, g1), None
 
 
+@dataclasses.dataclass(frozen=True)
+class LogODE(AbstractMemoryless):
+    r"""The flow over unit time of the equation that the step's log-signature drives,
+
+        dz/du = h f(z) + sum_i W_i g_i(z) + sum_(i<j) A_ij [g_i, g_j](z),
+
+    with brackets `[g_i, g_j] = (dg_j/dy) g_i - (dg_i/dy) g_j` and the Levy area `A`, which
+    is approximated, and needed for general noise alone. Stratonovich, any noise. So the
+    flows of all vector fields stay what they are: on a group, or a manifold that they are
+    tangent to, up to the error of `method`.
+
+    Strong order 1 for commutative noise, else 1/2, since the path does not tell its areas.
+    But as these have the right mean and covariance, there is a Brownian path near whose
+    solution the steps are with order 1, where the noise spans all directions (Davie).
+
+    **Arguments:**
+
+    - `method`: an explicit Runge-Kutta method for one step over the unit of time; `RK4()`
+      by default. Its order should be 3 at least.
+
+    **Raises:** `InputError` for another method.
+
+    **Reference:** castell1996ordinary, davie2014kmt
+    """
+
+    method: Any = RK4()
+
+    interpretation: ClassVar[str] = "stratonovich"
+    area: ClassVar[bool] = True
+    levy: ClassVar[bool] = True
+    reference: ClassVar[str] = "castell1996ordinary"
+
+    def __post_init__(self):
+        if not isinstance(self.method, AbstractExplicitRungeKutta):
+            raise InputError(
+                f"got {type(self.method).__name__}, expected an explicit Runge-Kutta method",
+                where="LogODE.method",
+                fix="give a value such as RK4()",
+            )
+
+    @property
+    def evaluations(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Calls of the drift in a step."""
+        return self.method.tableau.stages
+
+    def move(self, sde, t, y, memory, h, dw):
+        """One step."""
+
+        def field(u, z):
+            s = t + u * h
+            slope = h * sde.drift(s, z) + times(sde.diffusion(s, z), dw.w)
+            return slope + brackets(sde, s, z, dw.levy) if sde.noise == "general" else slope
+
+        zero, one = jnp.zeros_like(h), jnp.ones_like(h)
+        return self.method.step(field, zero, y, field(zero, y), one)[0], memory, None
+
+
+def brackets(sde: SDE, t: Any, y: Any, levy: Any) -> Any:
+    """`sum_(i<j) A_ij [g_i, g_j]`, which is `sum_j (dg_j/dy) sum_i g_i A_ij`.
+
+    **Arguments:**
+
+    - `sde`: with flat parts and general noise.
+    - `t`, `y`: where.
+    - `levy`: `A`, `(m, m, *paths)`.
+    """
+    g = sde.diffusion(t, y)
+
+    def of_channel(j):
+        def column(y):
+            return jnp.take(sde.diffusion(t, y), j, axis=1)
+
+        along = times(g, jnp.take(levy, j, axis=1))
+        return jax.jvp(column, (y,), (along,))[1]
+
+    return jnp.sum(jax.vmap(of_channel)(jnp.arange(g.shape[1])), axis=0)
+
+
 METHODS: tuple[type[AbstractStochastic], ...] = (
     EulerMaruyama, Milstein, StochasticHeun, StochasticMidpoint, StochasticReversibleHeun,
-    SPaRK, SRIW1, SRA1, ShARK,
+    SPaRK, SRIW1, SRA1, ShARK, LogODE,
 )  # fmt: skip

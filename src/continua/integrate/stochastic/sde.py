@@ -15,6 +15,8 @@ import jax.numpy as jnp
 from continua.core.errors import InputError, suggest
 from continua.integrate import fields
 from continua.integrate.fields import AbstractField
+from continua.integrate.lanes import spread_over
+from continua.integrate.stochastic.jumps import Jumps
 
 NOISES = ("diagonal", "additive", "scalar", "commutative", "general")
 INTERPRETATIONS = ("ito", "stratonovich")
@@ -33,6 +35,7 @@ class SDE(AbstractField):
       form. `"scalar"`: one channel for all entries, like `y` or with a last axis of one.
       `"commutative"`: `(dG_j/dy) G_k = (dG_k/dy) G_j` for all channels. `"general"`.
     - `interpretation`: `"ito"` (default) or `"stratonovich"`.
+    - `jumps`: `Jumps(change, rate)`, which are added; `None` by default.
 
     **Raises:** `InputError` for an unknown `noise` or `interpretation`.
     """
@@ -41,6 +44,7 @@ class SDE(AbstractField):
     diffusion: Callable = eqx.field(static=True)
     noise: str = eqx.field(static=True, default="diagonal")
     interpretation: str = eqx.field(static=True, default="ito")
+    jumps: Jumps | None = None
 
     def __check_init__(self):
         """Whether the words are known."""
@@ -62,7 +66,8 @@ class SDE(AbstractField):
             return _join(like, [jnp.asarray(x, y.dtype) for x in leaves], scalar)
 
         drift = fields.flat(self.drift, unravel, sign, args)
-        return SDE(drift, diffusion, self.noise, self.interpretation)
+        jumps = None if self.jumps is None else self.jumps.flat(unravel, args)
+        return SDE(drift, diffusion, self.noise, self.interpretation, jumps)
 
     def __call__(self, t, y):
         """The drift of a flat field."""
@@ -89,7 +94,7 @@ def _join(like: list, leaves: list, scalar: bool) -> jax.Array:
 
 
 def across(sde: SDE, paths: bool) -> SDE:
-    """A flat equation for states `(n, N)` of many paths, or as it is for one.
+    """A flat equation for states `(n, N)` of many paths, but for its jumps, or as it is.
 
     **Arguments:**
 
@@ -122,7 +127,7 @@ def times(g: Any, w: Any) -> Any:
         column = jax.lax.dynamic_index_in_dim(g, k, 1, keepdims=False)
         return total + column * jax.lax.dynamic_index_in_dim(w, k, 0, keepdims=False)
 
-    return jax.lax.fori_loop(0, w.shape[0], add, jnp.zeros_like(g[:, 0]))
+    return jax.lax.fori_loop(0, w.shape[0], add, spread_over(jnp.zeros_like(g[:, 0]), g, w))
 
 
 def correction(sde: SDE, t: Any, y: Any) -> Any:
@@ -164,7 +169,7 @@ def converted(sde: SDE, interpretation: str) -> SDE:
         return sde.drift(t, y) + sign * correction(sde, t, y)
 
     plain = sde.noise == "additive"
-    return SDE(sde.drift if plain else drift, sde.diffusion, sde.noise, interpretation)
+    return SDE(sde.drift if plain else drift, sde.diffusion, sde.noise, interpretation, sde.jumps)
 
 
 def with_path_kl(sde: SDE, other_drift: Callable) -> SDE:
@@ -206,7 +211,8 @@ def with_path_kl(sde: SDE, other_drift: Callable) -> SDE:
         y, k = state
         return sde.diffusion(t, y, args), jnp.zeros_like(k)
 
-    return SDE(drift, diffusion, "diagonal", sde.interpretation)
+    jumps = sde.jumps and sde.jumps.beside(lambda t, y, k, args: jnp.zeros_like(k))
+    return SDE(drift, diffusion, "diagonal", sde.interpretation, jumps)
 
 
 def with_correlation(sde: SDE, correlation: Any) -> SDE:
@@ -236,4 +242,4 @@ def with_correlation(sde: SDE, correlation: Any) -> SDE:
         return jax.tree.unflatten(tree, mixed)
 
     noise = "additive" if sde.noise == "additive" else "general"
-    return SDE(sde.drift, diffusion, noise, sde.interpretation)
+    return SDE(sde.drift, diffusion, noise, sde.interpretation, sde.jumps)

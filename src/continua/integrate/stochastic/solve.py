@@ -1,6 +1,7 @@
 """One call for stochastic differential equations: from `y0` at `t0` to the times asked for."""
 
-from typing import Any
+import functools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,11 +10,20 @@ from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 
 from continua.core.errors import InputError
-from continua.integrate.stochastic import adaptive, brownian, fixed
+from continua.integrate.gradients import Direct, Replay
+from continua.integrate.lanes import spread_over
+from continua.integrate.stochastic import adapted, adaptive, brownian, fixed, jumps, reversal
 from continua.integrate.stochastic.fixed import Steps
-from continua.integrate.stochastic.methods import METHODS, AbstractEstimating, AbstractStochastic
+from continua.integrate.stochastic.methods import (
+    METHODS,
+    AbstractEstimating,
+    AbstractStochastic,
+    StochasticReversibleHeun,
+)
 from continua.integrate.stochastic.sde import SDE, across, converted
 from continua.integrate.trajectory import Found, Trajectory
+
+_REPLAY = Replay()
 
 
 def solve_sde(
@@ -33,6 +43,7 @@ def solve_sde(
     halvings: int = 0,
     path: Any = 0,
     ensemble: bool = False,
+    gradient: Any = _REPLAY,
 ) -> Trajectory:
     """Draw a path of a stochastic differential equation, or many.
 
@@ -61,6 +72,9 @@ def solve_sde(
     - `path`: the number of the path, of the first one of an ensemble; 0 by default.
     - `ensemble`: whether the arrays of `y0` have a leading axis of paths, with numbers
       `path, path + 1, ...`. Each is the one that it is alone.
+    - `gradient`: `Replay()`, or `Direct()`, which fixed steps of `StochasticReversibleHeun()`
+      need in forward mode: without jumps these are undone otherwise, in memory that does
+      not grow with their number.
 
     **Returns:** a `Trajectory`, whose slopes are the drift and whose evaluations are of
     the drift too; a failure is a code in it, not an error.
@@ -77,35 +91,70 @@ def solve_sde(
         )
     ends = t1 if saveat is None else saveat
     steps, early = _steps(t0, ends, dt0, halvings, y.dtype)
+    count = 0 if sde.jumps is None else jumps.most(sde.jumps, t0, ends)
     t0, ends = jnp.asarray(t0, y.dtype), jnp.atleast_1d(jnp.asarray(ends, y.dtype))
     numbers = jnp.asarray(path, jnp.uint32)
+    t0, ends, y, y0, args = spread_over((t0, ends, y, y0, args), y, numbers)
     flat = sde.flat(unravel, jnp.ones_like(t0), args)
     g = jax.eval_shape(flat.diffusion, t0, y)
     channels = y.size if g.ndim == 1 else g.shape[1]
     if ensemble:
-        y = jax.vmap(lambda y: ravel_pytree(y)[0], out_axes=-1)(y0)
+        y = spread_over(jax.vmap(lambda y: ravel_pytree(y)[0], out_axes=-1)(y0), numbers)
         numbers = numbers + jnp.arange(y.shape[-1], dtype=jnp.uint32)
-    seed = brownian.seeds(key, numbers, channels)
-    later = ends[1:] if early else ends
-    if dt0 is not None:
-        wide = across(flat, ensemble)
-        equation = converted(wide, method.interpretation)
-        found = fixed.march(method, equation, seed, t0, later, y, steps)
-    else:
-        equation = converted(flat, method.interpretation)
+    seed = spread_over(brownian.seeds(key, numbers, channels), y)
+    drawn = None
+    if flat.jumps is not None:
+        drawn = jumps.candidates(flat.jumps, key, numbers, t0, count, seed)
+        drawn = spread_over(drawn, y)
+    asked = _Asked(method, flat, seed, drawn, t0, ends[1:] if early else ends, y, steps)
+    exact = isinstance(method, StochasticReversibleHeun) and not isinstance(gradient, Direct)
+    if dt0 is None:
         rtol, atol = (jnp.asarray(x, y.dtype) for x in (rtol, atol))
-
-        def one(seed, y):
-            return adaptive.march(
-                method, equation, seed, t0, later, y, steps, rtol, atol, max_steps
-            )
-
-        found = jax.vmap(one, in_axes=-1, out_axes=-1)(seed, y) if ensemble else one(seed, y)
+        found = asked.adaptive(rtol, atol, max_steps, ensemble)
+    else:
+        found = asked.fixed(ensemble, undone=exact)
     ys = jnp.concatenate([y[None], found.ys]) if early else found.ys
     slopes = jax.vmap(across(flat, ensemble).drift)(ends, ys)
     slopes = jnp.where(jnp.isfinite(ys), slopes, jnp.nan)
     found = found._replace(ys=ys, slopes=slopes)
     return _trajectory(found, ends, unravel, ensemble)
+
+
+class _Asked(NamedTuple):
+    """What was asked for, of a flat state, or of those of many paths."""
+
+    method: Any
+    sde: SDE
+    seed: Any
+    drawn: Any  # of the jumps
+    t0: Any
+    ends: Any
+    y: Any
+    steps: Steps
+
+    def fixed(self, ensemble: bool, *, undone: bool) -> Found:
+        """With fixed steps, which are `undone` for the gradient where times are known."""
+        if self.drawn is not None:
+            return self.each(adapted.march, ensemble)
+        sde = converted(across(self.sde, ensemble), self.method.interpretation)
+        undone = undone and self.steps.most is not None
+        march = reversal.march if undone else fixed.march
+        return march(self.method, sde, self.seed, self.t0, self.ends, self.y, self.steps)
+
+    def adaptive(self, rtol: Any, atol: Any, max_steps: int, ensemble: bool) -> Found:
+        """With steps that are chosen."""
+        limits = {"rtol": rtol, "atol": atol, "max_steps": max_steps}
+        return self.each(functools.partial(adaptive.march, **limits), ensemble)
+
+    def each(self, march: Any, ensemble: bool) -> Found:
+        """Path by path."""
+        sde = converted(self.sde, self.method.interpretation)
+
+        def one(seed, y, drawn):
+            return march(self.method, sde, seed, self.t0, self.ends, y, self.steps, drawn=drawn)
+
+        run = jax.vmap(one, in_axes=-1, out_axes=-1) if ensemble else one
+        return run(self.seed, self.y, self.drawn)
 
 
 def _trajectory(found: Found, ends, unravel, ensemble: bool) -> Trajectory:
@@ -183,4 +232,5 @@ def _steps(t0, ends, dt0, halvings: int, dtype: Any) -> tuple[Steps, bool]:
     if traced:
         return Steps(counts.astype(jnp.int32), None, False, halvings), False
     even = bool(np.all(counts == counts[0]))
-    return Steps(jnp.asarray(counts, jnp.int32), int(max(counts.max(), 1)), even, halvings), early
+    most, total = int(max(counts.max(), 1)), int(counts.sum())
+    return Steps(jnp.asarray(counts, jnp.int32), most, even, halvings, total), early
