@@ -144,10 +144,12 @@ def test_the_log_ode_converges_as_a_magnus_series(depth, order):
     # In z' = A_i z dX^i later increments stand on the left.
     words = [a, np.einsum("bij,ajk->abik", a, a), np.einsum("cij,bjk,akl->abcil", a, a, a)]
 
+    levels_of = jax.jit(lambda xs, depth: _log(_signature(xs, depth)), static_argnums=1)
+
     def solved(window, depth):
         z = np.eye(3)
         for k in range(0, 256, window):
-            levels = _log(_signature(jnp.asarray(xs[k : k + window + 1]), depth))
+            levels = levels_of(xs[k : k + window + 1], depth)
             generator = sum(
                 np.tensordot(level, word, axes=level.ndim)
                 for level, word in zip(levels, words, strict=False)

@@ -27,7 +27,6 @@ from continua.integrate import (
     Tsit5,
     Vern7,
     Vern9,
-    runge_kutta,
     solve,
 )
 
@@ -145,24 +144,6 @@ def test_order_conditions_of_all_trees(method):
         assert any(abs(embedded @ w - e) > 1e-5 for w, e in above)
 
 
-@pytest.mark.parametrize(("method", "order"), [(Tsit5(), 4), (Dopri5(), 4), (Bosh3(), 3)])
-def test_order_conditions_of_saves_within_a_step(method, order):
-    t = method.tableau
-    a, b, c = matrix(t), np.array(t.b), np.array(t.c)
-    assert t.first_same_as_last
-    conditions = trees(a, c)
-    bend = np.zeros(t.stages) if t.bend is None else np.array(t.bend)
-    for share in (0.0, 0.2, 0.5, 0.9, 1.0):
-        start, first, end, last, bent = runge_kutta.basis(share)
-        weights = end * b + bent * bend
-        weights[0] += first
-        weights[-1] += last
-        assert start + end == pytest.approx(1.0, abs=1e-15)
-        for r in range(1, order + 1):
-            for weight, exact in conditions[r]:
-                assert weights @ weight == pytest.approx(share**r * exact, abs=1e-13)
-
-
 @pytest.fixture(scope="module")
 def seasons():
     """Predator and prey in seasons, and where they are at time 3."""
@@ -271,14 +252,16 @@ def test_evaluations_are_those_that_were_made():
     calls = itertools.count()
     total = [0]
 
-    def tick():
+    def tick(t):
         total[0] = next(calls) + 1
 
     def field(t, y, args):
-        jax.debug.callback(tick)
+        jax.debug.callback(tick, t)  # under `vmap` once for each time
         return -y
 
-    for method, options in ((Tsit5(), {}), (Heun(), {}), (RK4(), {"dt0": 0.1})):
+    inside = {"saveat": jnp.linspace(0.0, 1.0, 9)}
+    cases = ((Tsit5(), {}), (Heun(), {}), (RK4(), {"dt0": 0.1}), (Dopri8(), inside))
+    for method, options in cases:
         calls, total[0] = itertools.count(), 0
         found = solve(field, method, t0=0.0, t1=1.0, y0=jnp.ones(2), **options)
         jax.block_until_ready(found.ys)

@@ -20,6 +20,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from continua.core.errors import InputError
+from continua.integrate.lanes import spread_over
 
 DEEPEST = 3
 
@@ -251,7 +252,7 @@ def _signature(xs, depth: int) -> tuple:
         return _product(levels, step), None
 
     zero = tuple(jnp.zeros((xs.shape[1],) * k, xs.dtype) for k in range(1, depth + 1))
-    return jax.lax.scan(add, zero, jnp.diff(xs, axis=0))[0]
+    return jax.lax.scan(add, spread_over(zero, xs), jnp.diff(xs, axis=0))[0]
 
 
 def _exp(dx, depth: int) -> tuple:

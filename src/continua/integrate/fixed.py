@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from continua.integrate.lanes import where
+from continua.integrate.lanes import spread_over, where
 from continua.integrate.trajectory import NON_FINITE, Found
 
 
@@ -51,6 +51,7 @@ def march(method: Any, field: Any, t0: Any, ends: Any, y0: Any, counts: Any, ear
     none = jnp.zeros(y0.shape[1:], jnp.int32)
     t = jnp.broadcast_to(t0, none.shape)
     state = _State(t, y0, memory, none, none, jnp.zeros_like(t), none)
+    state = spread_over(state, t0, ends, y0, memory)
     first = (y0[None], method.slope(field, t0, y0, memory)[None], (none == 0)[None])
 
     def advance(state, item):
@@ -141,13 +142,17 @@ def _again(method: Any, field: Any, state: _State) -> _Failed:
         y, memory = method.move(field, weights, t, s.y, s.memory, dt)
         going = s.code != 0
         good = going & _finite(y, memory)
-        new = (jnp.broadcast_to(t + dt, s.t.shape), y, memory)
-        kept = where(good, new, (s.t, s.y, s.memory))
-        suspect = jnp.where(going, jnp.abs(y), s.suspect)
-        steps = s.steps + good.astype(jnp.int32)
-        return _Failed(*kept, suspect, steps, jnp.where(good, s.code, 0))
+        return _Failed(
+            jnp.where(good, t + dt, s.t),
+            jnp.where(good, y, s.y),
+            where(good, memory, s.memory),
+            jnp.where(going, jnp.abs(y), s.suspect),
+            s.steps + good.astype(jnp.int32),
+            jnp.where(good, s.code, 0),
+        )
 
     none = jnp.zeros_like(state.steps)
     begin = _Failed(state.t, state.y, state.memory, jnp.abs(state.y), none, state.code)
+    begin = spread_over(begin, state)
     most = jnp.max(jnp.where(state.code != 0, state.count, 0))
     return jax.lax.fori_loop(0, most, body, begin)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from continua.integrate import runge_kutta, tableaus, tableaus_high
 from continua.integrate.fields import AbstractField
-from continua.integrate.tableaus import Tableau
+from continua.integrate.tableaus import Extension, Tableau
 
 
 class AbstractIntegrator(abc.ABC):
@@ -68,6 +68,7 @@ class AbstractEmbedded(AbstractOneStep):
     """
 
     on_lanes: ClassVar[bool] = False  # whether `step` takes states `(n, w)` of many lanes too
+    extension: ClassVar[Extension | None] = None  # what saves inside a step need beside it
 
     @property
     @abc.abstractmethod
@@ -79,8 +80,16 @@ class AbstractEmbedded(AbstractOneStep):
         """One step of length `dt` from `y` at `t`, where the slope is `slope`.
 
         **Returns:** the new state, the slope there, the error estimate, and what the
-        cubic Hermite polynomial of the step lacks (`None` if unknown).
+        cubic Hermite polynomial of the step lacks (`None` if unknown) or, with an
+        `extension`, the stages from which this is made.
         """
+
+    def bends(self, field, t, y, dt, bend) -> tuple[Any, ...]:
+        """Factors of `s^2 (1-s)^2 (2s-1)^m` in the polynomial of a step, from what `step`
+        returned as its last."""
+        if self.extension is None:
+            return () if bend is None else (bend,)
+        return runge_kutta.bends(self.extension, field, t, y, dt, bend)
 
     @property
     @abc.abstractmethod
@@ -135,6 +144,8 @@ class AbstractExplicitRungeKutta(AbstractPair):
     @property
     def dense_order(self):
         """The order of a step's polynomial."""
+        if self.extension is not None:
+            return self.extension.order
         return 3 if self.tableau.bend is None else 4
 
     def step(self, field, t, y, slope, dt):
@@ -250,6 +261,7 @@ class Dopri8(AbstractExplicitRungeKutta):
     """
 
     tableau: ClassVar[Tableau] = tableaus_high.DOPRI8
+    extension: ClassVar[Extension | None] = tableaus_high.DOPRI8.extension
     reference: ClassVar[str] = "prince1981high"
 
 
@@ -261,6 +273,7 @@ class Vern7(AbstractExplicitRungeKutta):
     """
 
     tableau: ClassVar[Tableau] = tableaus_high.VERN7
+    extension: ClassVar[Extension | None] = tableaus_high.VERN7.extension
     reference: ClassVar[str] = "verner2010numerically"
 
 
@@ -272,4 +285,5 @@ class Vern9(AbstractExplicitRungeKutta):
     """
 
     tableau: ClassVar[Tableau] = tableaus_high.VERN9
+    extension: ClassVar[Extension | None] = tableaus_high.VERN9.extension
     reference: ClassVar[str] = "verner2010numerically"

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from continua.core.errors import InputError
+from continua.integrate.lanes import spread_over
 
 _ITERATIONS = 50
 
@@ -68,10 +69,12 @@ def stage(field: Callable, t: Any, y: Any, c: Any, factors: Any) -> Any:
 
         none = jnp.full((), jnp.inf, y.dtype)
         begin = (jnp.zeros((), jnp.int32), z, none, jnp.zeros((), bool))
+        begin = spread_over(begin, t, y, c, factors)
         _, z, _, done = jax.lax.while_loop(going_on, iterate, begin)
         return jnp.where(done, z, jnp.nan)
 
     def tangent(linear, right):
-        return jnp.linalg.solve(jax.jacfwd(linear)(jnp.zeros_like(right)), right)
+        zero = spread_over(jnp.zeros_like(right), right)
+        return jnp.linalg.solve(jax.jacfwd(linear)(zero), right)
 
-    return jax.lax.custom_root(residual, jnp.zeros_like(y), solve, tangent)
+    return jax.lax.custom_root(residual, spread_over(jnp.zeros_like(y), y), solve, tangent)

@@ -122,8 +122,8 @@ class _Rounds:
         slope = jnp.where(new, 0, lanes.slope)
         return _Back(who, y, slope, at_start, lanes.args)
 
-    def within(self, row: Row, lanes: _Back) -> tuple:
-        """Gradients in what a step computed: its state and slope at both ends, its bend."""
+    def within(self, row: Row, lanes: _Back, count: int) -> tuple:
+        """Gradients in what a step computed: its state and slope at both ends, its bends."""
         k, m = self.work.saves, self.work.count
         accept = row.dt > 0
         met = jnp.where(accept, row.met, 0)[:, None]
@@ -137,7 +137,7 @@ class _Rounds:
             at = jnp.minimum(row.save[:, None] + done + few, k - 1)
             share = jnp.where(here, (ends[whose, at] - row.t[:, None]) / size, 1.0)
             in_ys = jnp.where(here[..., None], self.asked.ys[whose, at], 0)
-            values = runge_kutta.basis(share)
+            values = runge_kutta.basis(share, count)
             pairs = zip(within, values, strict=True)
             return done + few.size, tuple(
                 a + jnp.sum(v[..., None] * in_ys, axis=1).T for a, v in pairs
@@ -145,11 +145,31 @@ class _Rounds:
 
         none = jnp.zeros_like(lanes.y)
         y, slope = jnp.where(accept, lanes.y, 0), jnp.where(accept, lanes.slope, 0)
-        begin = spread_over((jnp.zeros((), row.save.dtype), (none,) * 5), row, lanes)
-        start, first, end, last, bend = jax.lax.while_loop(
+        begin = spread_over((jnp.zeros((), row.save.dtype), (none,) * (4 + count)), row, lanes)
+        start, first, end, last, *bends = jax.lax.while_loop(
             lambda of: jnp.any(of[0] < met), read, begin
         )[1]
-        return start, row.dt * first, y + end, slope + row.dt * last, bend
+        return start, row.dt * first, y + end, slope + row.dt * last, tuple(bends)
+
+    def before_bends(self, row: Row, bend: Any, asked: tuple) -> tuple[Any, Any, tuple]:
+        """Gradients in what a step returned for its bends, in its state and the arguments."""
+        work, args = self.work, smooth(self.work.args)
+        nothing = spread_over(jax.tree.map(jnp.zeros_like, (bend, row.y, args)), row, work.args)
+        if not asked:
+            return nothing
+
+        def made(bend, y, moving):
+            args = together(moving, work.args)
+            return work.method.bends(lambda t, y: work.slope(t, y, args), row.t, y, row.dt, bend)
+
+        def back():
+            return jax.vjp(made, bend, row.y, args)[1](asked)
+
+        if work.method.extension is None:
+            return back()
+        at = jnp.minimum(row.save, work.saves - 1), jnp.minimum(row.who, work.count - 1)
+        inside = (row.dt > 0) & (row.met > 0) & (work.times.ends[at] < row.t + row.dt)
+        return jax.lax.cond(jnp.any(inside), back, lambda: nothing)
 
     def round(self, lanes: _Back, row: Row) -> _Back:
         """Back over one round."""
@@ -166,12 +186,11 @@ class _Rounds:
         def one(y, slope, moving):
             args = together(moving, work.args)
             new, after, _, bend = work.step(row.t, y, slope, row.dt, args)
-            bend = jnp.zeros_like(y) if bend is None else bend
             if not self.asked.history:
                 return new, after, bend, ()
             return new, after, bend, work.facts(row.t, y, slope, row.dt, args, limits)
 
-        (new, after, *_), pull = jax.vjp(one, row.y, row.slope, smooth(work.args))
+        (new, after, bend, _), pull = jax.vjp(one, row.y, row.slope, smooth(work.args))
         if row.event:
             lanes = jax.lax.cond(
                 jnp.any(row.event[0] > 0),
@@ -180,14 +199,22 @@ class _Rounds:
                 lanes,
             )
         # A rejected step was given no length: its numbers are sound, and nothing is asked.
-        start, first, end, last, bend = self.within(row, lanes)
-        y, slope, more = pull((end, last, bend, self.of_facts(row)))
+        start, first, end, last, bends = self.within(row, lanes, self.bends(bend))
+        in_bend, further, most = self.before_bends(row, bend, bends)
+        y, slope, more = pull((end, last, in_bend, self.of_facts(row)))
         accept = row.dt > 0
         return lanes._replace(
-            y=jnp.where(accept, y + start, lanes.y),
+            y=jnp.where(accept, y + further + start, lanes.y),
             slope=jnp.where(accept, slope + first, lanes.slope),
-            args=jax.tree.map(jnp.add, lanes.args, more),
+            args=jax.tree.map(lambda *x: sum(x[1:], x[0]), lanes.args, more, most),
         )
+
+    def bends(self, bend: Any) -> int:
+        """How many bends the polynomial of a step has, where saves are read off it."""
+        if not self.work.dense or self.work.saves == 1:
+            return 0
+        extension = self.work.method.extension
+        return int(bend is not None) if extension is None else len(extension.bends)
 
     def of_facts(self, row: Row) -> tuple:
         """Gradients in the error and the stiffness of a step."""

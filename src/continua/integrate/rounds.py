@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from continua.integrate import events, runge_kutta
-from continua.integrate.lanes import Work, weighed, where
+from continua.integrate.lanes import Work, spread_over, weighed, where
 from continua.integrate.trajectory import NON_FINITE, STEP_LIMIT, SUCCESS, Found
 
 _SEGMENT = 64  # rounds of a segment at the least
@@ -212,12 +212,17 @@ class Rounds:
         accept = due & (size <= 1.0) if decided is None else (decided & ACCEPT) > 0
         return _Tried(target, last, dt, new, slope, bend, size, entries, due, accept)
 
-    def saved(self, s: Lanes, x: _Tried, t: Any, ys: Any) -> tuple[Any, Any]:
-        """The next save of each lane, and the saved states `(m, k, n)` with those of this
-        step; without them the saves are just counted."""
+    def saved(self, s: Lanes, x: _Tried, t: Any, found: Found | None) -> tuple[Any, Any]:
+        """The next save of each lane, and what was found with the saved states `(m, k, n)`
+        of this step; without it the saves are just counted."""
         k, m = self.work.saves, self.work.count
-        parts = (s.y, x.dt * s.slope, x.new, x.dt * x.slope, x.bend)
-        parts = tuple(None if part is None else part.T[:, None] for part in parts)
+        ys = None
+        bends: tuple = ()
+        if found is not None:
+            bends, evaluations = self.bends(s, x, t, found.evaluations)
+            found, ys = found._replace(evaluations=evaluations), found.ys
+        parts = (s.y, x.dt * s.slope, x.new, x.dt * x.slope, *bends)
+        parts = tuple(part.T[:, None] for part in parts)
         ends, who = self.work.times.ends.T, s.who[:, None]
         whose, start = jnp.minimum(who, m - 1), s.t[:, None]
         size = jnp.where(x.dt > 0, x.dt, 1.0)[:, None]
@@ -232,14 +237,37 @@ class Rounds:
             save, ys, (at, end, due) = of
             if ys is not None:
                 share = jnp.where(due & (x.dt > 0)[:, None], (end - start) / size, 1.0)
-                values = tuple(v[..., None] for v in runge_kutta.basis(share))
+                values = tuple(v[..., None] for v in runge_kutta.basis(share, len(bends)))
                 place = jnp.where(due, who, m)
                 ys = ys.at[place, at].set(weighed(values, parts), mode="drop")
             save = save + jnp.sum(due, axis=1, dtype=save.dtype)
             return save, ys, next_ones(save)
 
         begin = (s.save, ys, next_ones(s.save))
-        return jax.lax.while_loop(lambda of: jnp.any(of[2][2]), write, begin)[:2]
+        save, ys, _ = jax.lax.while_loop(lambda of: jnp.any(of[2][2]), write, begin)
+        return save, found if found is None else found._replace(ys=ys)
+
+    def bends(self, s: Lanes, x: _Tried, t: Any, evaluations: Any) -> tuple[tuple, Any]:
+        """What the Hermite polynomials of the steps lack, and the evaluations of each
+        trajectory with those for this, which are made where some save lies inside a step."""
+        work, extension = self.work, self.work.method.extension
+        if not work.dense or work.saves == 1:
+            return (), evaluations
+
+        def made():
+            return work.method.bends(work.slope, s.t, s.y, x.dt, x.bend)
+
+        if extension is None:
+            return made(), evaluations
+        inside = x.accept & (s.save < work.saves) & (self.end(s, s.save) < t)
+        more = jnp.where(inside, len(extension.c), 0).astype(evaluations.dtype)
+        place = jnp.where(inside, s.who, work.count)
+        none = spread_over((jnp.zeros_like(x.new),) * len(extension.bends), x.new)
+        return jax.lax.cond(
+            jnp.any(inside),
+            lambda: (made(), evaluations.at[place].add(more, mode="drop")),
+            lambda: (none, evaluations),
+        )
 
     def code(self, moved: Lanes, x: _Tried) -> Any:
         """How each trajectory ended, `SUCCESS` where it goes on."""
@@ -264,7 +292,7 @@ class Rounds:
         if aim is not None:
             until = jnp.where(jnp.isnan(aim), until, aim)
         t = jnp.where(x.accept, until, s.t)
-        save, ys = self.saved(s, x, t, None if c.found is None else c.found.ys)
+        save, found = self.saved(s, x, t, c.found)
         dt, event = jnp.where(x.accept, x.dt, 0), ()
         if verdict is not None:
             event = (jnp.where(verdict.fired, verdict.which + 1, 0), verdict.watch.count)
@@ -284,7 +312,7 @@ class Rounds:
             s.rejected + (x.due & ~x.accept).astype(jnp.int32),
             s.watch,
         )
-        found, ended = c.found, jnp.zeros_like(x.accept)
+        ended = jnp.zeros_like(x.accept)
         if verdict is not None:
             moved, ended, found = self.after_events(s, moved, verdict, found)
         code = self.code(moved, x)
@@ -296,7 +324,7 @@ class Rounds:
         flags = ((ACCEPT, x.accept), (LAST, x.last), (FINISHED, finished))
         bits = sum(jnp.where(flag, jnp.int8(bit), jnp.int8(0)) for bit, flag in flags)
         if found is not None:
-            found = found._replace(ys=ys, history=self.noted(found.history, s, x))
+            found = found._replace(history=self.noted(found.history, s, x))
         return self.next(Carry(moved, c.waiting, c.running, found), finished, code, x), row, bits
 
     def next(self, c: Carry, finished, code, x: _Tried) -> Carry:

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from continua.integrate.tableaus import Tableau
+from continua.integrate.tableaus import Extension, Tableau
 
 
 def step(tableau: Tableau, field: Callable, t, y, slope, dt) -> tuple[Any, Any, Any, Any]:
@@ -28,7 +28,8 @@ def step(tableau: Tableau, field: Callable, t, y, slope, dt) -> tuple[Any, Any, 
     - `dt`: its length.
 
     **Returns:** the new state, the slope there, the error estimate (`None` where there is
-    no embedded method), and what its Hermite polynomial lacks (`None` if unknown).
+    no embedded method), and what its Hermite polynomial lacks: `None` if unknown, and of a
+    tableau with an `extension` the stages from which `bends` makes it.
     """
     states, stages = _stages(tableau, field, t, y, slope, dt)
     if tableau.first_same_as_last:
@@ -37,8 +38,26 @@ def step(tableau: Tableau, field: Callable, t, y, slope, dt) -> tuple[Any, Any, 
         new = _advance(y, dt, tableau.b, stages)
         slope = field(t + dt, new)
     error = None if tableau.error is None else dt * _combine(tableau.error, stages)
+    if tableau.extension is not None:
+        stages = stages if tableau.first_same_as_last else [*stages, slope]
+        return new, slope, error, tuple(stages[i] for i in tableau.extension.used)
     bend = None if tableau.bend is None else dt * _combine(tableau.bend, stages)
     return new, slope, error, bend
+
+
+def bends(extension: Extension, field: Callable, t, y, dt, stages: tuple) -> tuple[Any, ...]:
+    """What the Hermite polynomial of a step lacks, one a power of `2s-1`.
+
+    **Arguments:**
+
+    - `extension`: the further stages.
+    - `field`, `t`, `y`, `dt`: as for `step`.
+    - `stages`: what `step` returned.
+    """
+    found = list(stages)
+    for row, c in zip(extension.a, extension.c, strict=True):
+        found.append(field(t + c * dt, _advance(y, dt, row, found)))
+    return tuple(dt * _combine(row, found) for row in extension.bends)
 
 
 def _stages(tableau: Tableau, field: Callable, t, y, slope, dt) -> tuple[list, list]:
@@ -86,18 +105,20 @@ def safe_sqrt(x: Any) -> Any:
     return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1.0)), 0.0)
 
 
-def basis(s: Any) -> tuple[Any, ...]:
+def basis(s: Any, bends: int) -> tuple[Any, ...]:
     """Weights of a step's polynomial at a share `s` of it.
 
     They belong to the state and `h` times the slope at its beginning, both at its end,
-    and to the bend.
+    and to the bends.
 
     **Arguments:**
 
     - `s`: 0 at the beginning, 1 at the end.
+    - `bends`: how many there are.
     """
     r = 1 - s
-    return (1 + 2 * s) * r**2, s * r**2, s**2 * (3 - 2 * s), -(s**2) * r, s**2 * r**2
+    hermite = (1 + 2 * s) * r**2, s * r**2, s**2 * (3 - 2 * s), -(s**2) * r
+    return *hermite, *((s - r) ** m * (s * r) ** 2 for m in range(bends))
 
 
 def evaluations_per_step(tableau: Tableau) -> int:

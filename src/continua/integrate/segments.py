@@ -68,7 +68,7 @@ def integrate(work: Work, room: int | None = None) -> tuple[Found, Tape | None]:
     else:
         end, tape = recorded(rounds, begin)
     found: Any = end.found
-    evaluations = 2 + work.method.evaluations * (found.steps + found.rejected)
+    evaluations = found.evaluations + 2 + work.method.evaluations * (found.steps + found.rejected)
     # Within, saves of one trajectory lie side by side.
     ys = jnp.moveaxis(found.ys, 0, -1)
     return found._replace(ys=ys, evaluations=evaluations), tape

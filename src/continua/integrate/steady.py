@@ -32,8 +32,8 @@ def steady_state(
     y0: Any,
     args: Any = None,
     *,
-    rtol: float = 1e-8,
-    atol: float = 1e-8,
+    rtol: Any = 1e-8,
+    atol: Any = 1e-8,
     method: Any = None,
     max_steps: int = 256,
 ) -> Steady:

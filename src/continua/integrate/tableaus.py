@@ -4,6 +4,34 @@ import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
+class Extension:
+    r"""Further stages of a step, which are wanted where a save lies inside it.
+
+        k_i = f(t + c_i h, y + h sum_j a_ij k_j)
+        y(t + s h) = hermite(s) + s^2 (1-s)^2 h sum_m (2s-1)^m sum_i bends_mi k_i
+
+    Sums are over the stages of the step that are `used`, the slope at its end among them,
+    and then over the further ones.
+
+    **Arguments:**
+
+    - `used`: numbers of stages; one that the step does not have is the slope at its end.
+    - `a`: rows of `a_ij`.
+    - `c`: nodes, one a further stage.
+    - `bends`: rows of weights, one a power of `2s-1`.
+    - `order`: of the polynomial.
+
+    **Reference:** enright1986interpolants
+    """
+
+    used: tuple[int, ...]
+    a: tuple[tuple[float, ...], ...]
+    c: tuple[float, ...]
+    bends: tuple[tuple[float, ...], ...]
+    order: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Tableau:
     r"""Coefficients of an explicit Runge-Kutta method.
 
@@ -20,6 +48,7 @@ class Tableau:
     - `embedded_order`: of the embedded weights.
     - `bend`: what the cubic Hermite polynomial of a step lacks, where more is known:
       `y(t + s h) = hermite(s) + s^2 (1-s)^2 h sum_i bend_i k_i`.
+    - `extension`: further stages for this, where those of the step are too few.
     """
 
     a: tuple[tuple[float, ...], ...]
@@ -29,6 +58,7 @@ class Tableau:
     error: tuple[float, ...] | None = None
     embedded_order: int = 0
     bend: tuple[float, ...] | None = None
+    extension: Extension | None = None
 
     @property
     def stages(self) -> int:

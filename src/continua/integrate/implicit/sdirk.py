@@ -21,6 +21,7 @@ import numpy as np
 
 from continua.integrate.implicit.linear import AbstractJacobian, Dense, times
 from continua.integrate.implicit.mass import split
+from continua.integrate.lanes import spread_over
 from continua.integrate.methods import AbstractPair
 
 _ITERATIONS = 10
@@ -127,8 +128,8 @@ class Kvaerno5(AbstractPair):
     def step(self, field, t, y, slope, dt):
         """One step."""
         a = self.tableau.matrix
-        # A step of no length leaves all as it is.
-        dt = jnp.maximum(dt, jnp.finfo(dt.dtype).tiny ** 0.5)
+        # A step of no length leaves all as it is, and `1/dt^2` in derivatives is finite.
+        dt = jnp.maximum(dt, jnp.finfo(dt.dtype).tiny ** 0.4)
         shift = 1.0 / (self.tableau.gamma * dt)
         right, mass = split(field, y)
         solve = self.jacobian.solver(right, t, y, shift, mass)
@@ -187,5 +188,6 @@ def _newton(residual, solve, k, y, base, shift, tolerance) -> Any:
         return (i < _ITERATIONS) & ~done & ((i == 0) | jnp.isfinite(size))
 
     begin = jnp.zeros((), jnp.int32), k, jnp.full((), jnp.inf, y.dtype), jnp.zeros((), bool)
+    begin = spread_over(begin, k, y, base, shift)
     _, k, _, done = jax.lax.while_loop(unfinished, iterate, begin)
     return jnp.where(done, k, jnp.nan)
