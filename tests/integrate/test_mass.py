@@ -196,6 +196,61 @@ def test_every_jacobian_takes_the_same_steps():
         np.testing.assert_allclose(other.ys, one.ys, rtol=1e-8)
 
 
+def chain(t, y, rate):
+    """Diffusing concentrations `p`, beside each an algebraic potential `q` of its neighbours."""
+    p, q = y.reshape(-1, 2).T
+    wide = jnp.pad(p, 1)
+    slopes = 30 * rate * (wide[2:] - 2 * p + wide[:-2]) - q, p + jnp.sin(t) - q - rate * q**3
+    return jnp.stack(slopes, axis=-1).reshape(-1)
+
+
+def crossed(t, y, rate):
+    """The same with the equations of each pair exchanged: zeros in the diagonal of `M + P J`."""
+    return chain(t, y, rate).reshape(-1, 2)[:, ::-1].reshape(-1)
+
+
+STEADY = np.tile([1.0, 0.0], 4)
+SWAPPED = np.kron(np.eye(4), np.array([[0.0, 0.0], [1.0, 0.0]]))
+
+
+@pytest.mark.parametrize(
+    ("mass", "right", "band"),
+    [(STEADY, chain, Banded(2, 2)), (SWAPPED, crossed, Banded(3, 1))],
+    ids=["diagonal", "not"],
+)
+def test_banded_algebraic_equations_are_as_dense_ones(mass, right, band):
+    """Consistent values, their derivatives, slopes and steps."""
+    start, t, rate = jnp.sin(jnp.arange(8.0)), jnp.asarray(0.2), jnp.asarray(0.7)
+
+    def both(*jacobian):
+        def run(rate):
+            field = WithMass(mass, right, *jacobian)
+            y = consistent(field, 0.2, start, rate)
+            flat = field.flat(lambda y: y, jnp.ones(()), rate)
+            slope = flat(t, y)
+            return y, slope, *Rodas5P(*jacobian).step(flat, t, y, slope, jnp.asarray(0.05))
+
+        return jax.jit(lambda rate: jax.jvp(run, (rate,), (jnp.ones(()),)))(rate)
+
+    for dense, banded in zip(jax.tree.leaves(both()), jax.tree.leaves(both(band)), strict=True):
+        assert np.isfinite(dense).all()
+        np.testing.assert_allclose(banded, dense, rtol=1e-10, atol=1e-12)
+
+
+def test_a_band_of_higher_index_is_a_failure():
+    """The second algebraic equation of each pair lacks its variable."""
+
+    def field(t, y, args):
+        p, q = y.reshape(-1, 2).T
+        return jnp.stack([q - p, p - jnp.sin(t)], axis=-1).reshape(-1)
+
+    given = WithMass(np.tile([1.0, 0.0], 4), field, Banded(1, 1))
+    run = lambda y: solve(given, Rodas5P(Banded(1, 1)), t0=0.0, t1=1.0, y0=y, gradient=Direct())  # noqa: E731
+    found = jax.jit(run)(jnp.tile(jnp.asarray([0.0, 1.0]), 4))
+    assert int(found.code) == 2
+    assert int(found.steps) == 0
+
+
 def growth(t, y, args):
     """`p' = -rate p + q`, where `q + share q^3 = p cos t`."""
     rate, share = args

@@ -265,6 +265,43 @@ def test_rows_are_exchanged_within_a_block():
     np.testing.assert_allclose((-np.eye(16) - matrix) @ jax.jit(solver)(b), b, atol=1e-13)
 
 
+@pytest.mark.parametrize(("lower", "upper", "ahead"), [(1, 1, 0), (2, 1, 1)])
+def test_rows_are_exchanged_between_blocks(lower, upper, ahead):
+    """Blocks on the diagonal are singular: impossible within them alone."""
+    rng, n = np.random.default_rng(0), 8 + 2 * ahead
+    row, column = np.indices((n, n))
+    inside = (column - row <= upper) & (row - column <= lower) & (row != column)
+    hard = np.where(inside, 0.1 * rng.normal(size=(n, n)), 0.0)
+    hard[ahead : n - ahead, ahead : n - ahead] += np.kron(np.eye(4), np.array([[0, 2], [3, 0]]))
+    hard[:ahead, :ahead] = hard[n - ahead :, n - ahead :] = 1.0
+    easy, b = 9 * np.eye(n) + hard, jnp.asarray(rng.normal(size=n))
+
+    def run(matrix, b):
+        field = lambda t, y: -matrix @ y  # noqa: E731
+        return Banded(lower, upper).solver(field, jnp.zeros(()), jnp.zeros_like(b), 0.0)(b)
+
+    def both(matrix, b):
+        return run(matrix, b), jax.vjp(lambda b: run(matrix, b), b)[1](b)[0]
+
+    alone = jax.jit(both)(jnp.asarray(hard), b)
+    together = jax.jit(jax.vmap(both, (0, None)))(jnp.asarray([hard, easy]), b)
+    for i, each in enumerate((hard, easy)):
+        for way, found in zip((each, each.T), together, strict=True):
+            np.testing.assert_allclose(found[i], np.linalg.solve(way, b), rtol=1e-11, atol=1e-12)
+    for one, many in zip(alone, together, strict=True):
+        np.testing.assert_allclose(one, many[0], rtol=1e-11)
+
+
+def test_a_singular_matrix_is_not_a_number():
+    matrix = np.diag(np.ones(6), 1) + np.diag(np.ones(6), -1)  # of odd size
+
+    def solver(b):
+        field = lambda t, y: jnp.asarray(matrix) @ y  # noqa: E731
+        return Banded(1, 1).solver(field, jnp.zeros(()), 0 * b, 0.0)(b)
+
+    assert np.isnan(jax.jit(solver)(jnp.arange(1.0, 8.0))).all()
+
+
 def test_what_cannot_be_solved_is_not_a_number():
     matrix, _, _, b = random_system(20, 2, 2, "none", 3.0)
     for way in (Banded(1, 2), MatrixFree(1e-13, restart=3, restarts=1)):
@@ -274,6 +311,32 @@ def test_what_cannot_be_solved_is_not_a_number():
             return way.solver(field, jnp.zeros(()), 0 * b, 3.0)(b)
 
         assert np.isnan(jax.jit(solver)(b)).all()
+
+
+def test_a_preconditioner_saves_directions():
+    """A matrix of 200 modes from 1 to 1e6 needs all of them, and one with its band."""
+    n, rng = 200, np.random.default_rng(0)
+    matrix = -np.diag(np.geomspace(1.0, 1e6, n)) + np.diag(rng.normal(size=n - 1), 1)
+    far = 0.1 * np.eye(n, k=5)
+    full, b = np.eye(n) - matrix - far, jnp.asarray(rng.normal(size=n))
+    near = {
+        "band": Banded(0, 1),
+        "function": lambda y, shift, b: b / (shift - jnp.diagonal(jnp.asarray(matrix))),
+    }
+
+    def both(way):
+        def run(b):
+            field = lambda t, y: jnp.asarray(matrix + far) @ y  # noqa: E731
+            return way.solver(field, jnp.zeros(()), 0 * b, 1.0)(b)
+
+        return jax.jit(lambda b: (run(b), jax.vjp(run, b)[1](b)[0]))(b)
+
+    few = {"tolerance": 1e-12, "restart": 15, "restarts": 1}
+    assert np.isnan(both(MatrixFree(**few))[0]).all()
+    for given in near.values():
+        x, back = both(MatrixFree(**few, preconditioner=given))
+        np.testing.assert_allclose(x, np.linalg.solve(full, b), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(back, np.linalg.solve(full.T, b), rtol=1e-9, atol=1e-12)
 
 
 def diffusion(t, y, args):
@@ -289,7 +352,8 @@ def spread(method, rate, gradient=None):
 
 
 def test_every_jacobian_takes_the_same_steps():
-    ways = Dense(), Banded(1, 1), MatrixFree(1e-10, restart=19)
+    near = MatrixFree(1e-10, restart=3, preconditioner=Banded(1, 1))
+    ways = Dense(), Banded(1, 1), MatrixFree(1e-10, restart=19), near
     dense, *others = (jax.jit(lambda r, w=w: spread(Rodas5P(w), r))(0.5) for w in ways)
     for other in others:
         assert int(dense.steps) == int(other.steps)

@@ -10,6 +10,7 @@ and `dJ x` is one directional derivative of `f`, whatever the size of `J`.
 
 import abc
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -127,9 +128,11 @@ class Banded(AbstractJacobian):
     no row in common, and solved as a block-tridiagonal matrix by cyclic reduction: all
     blocks of odd number are eliminated at once, then those of the half that is left.
     Rows are exchanged within the blocks alone, which is stable where a row's block
-    outweighs its neighbours, as `1/(h gamma) - J` does for diffusion; where a solution
-    does not satisfy its equation it is NaN, so that the step is rejected for a shorter
-    one. A Jacobian that is wider than was said shows in this way too.
+    outweighs its neighbours, as `1/(h gamma) - J` does for diffusion. Where a solution does
+    not satisfy its equation, blocks are eliminated one after the other by orthogonal
+    transformations, which is always stable, and slower. Where that does not help it is NaN,
+    so that the step is rejected for a shorter one: so a Jacobian that is wider than was said
+    shows.
 
     **Arguments:**
 
@@ -152,27 +155,58 @@ class Banded(AbstractJacobian):
             )
 
     def factorised(self, push, y, shift, mass):
-        """By cyclic reduction."""
+        """By cyclic reduction, or by orthogonal transformations where that is not stable."""
         n = y.shape[0]
-        size = max(self.lower, self.upper, 1)
-        count = -(-n // size)
-        levels = _reduced(*self._blocks(push, y, shift, mass, size, count))
+        blocks, fast = self.reduced(push, y, shift, mass)
 
-        def inverse(b):
-            rows = jnp.pad(b, (0, count * size - n)).reshape(count, size).T
-            return _substituted(levels, rows).T.reshape(-1)[:n]
+        def satisfies(inverse):
+            # One right-hand side without a pattern stands for all others.
+            probe = jnp.asarray(np.cos(np.arange(1, n + 1) ** 2), y.dtype)
+            x = inverse(probe)
+            scaled = shift * times(mass, x)
+            lack = jnp.max(jnp.abs(scaled - push(x) - probe))
+            return lack <= jnp.finfo(y.dtype).eps ** 0.5 * (1 + jnp.max(jnp.abs(scaled)))
 
-        # One right-hand side without a pattern stands for all others.
-        probe = jnp.asarray(np.cos(np.arange(1, n + 1) ** 2), y.dtype)
-        x = inverse(probe)
-        scaled = shift * times(mass, x)
-        lack = jnp.max(jnp.abs(scaled - push(x) - probe))
-        enough = jnp.finfo(y.dtype).eps ** 0.5 * (1 + jnp.max(jnp.abs(scaled)))
-        sound = jnp.where(lack <= enough, 1.0, jnp.nan).astype(y.dtype)
-        return _both_ways(lambda b: sound * inverse(b))
+        def by_turns(turned):
+            return functools.partial(self._within, functools.partial(_turned_back, turned))
 
-    def _blocks(self, push, y, shift, mass, size, count):
+        sound = satisfies(fast)
+        turned = _unless(sound, lambda blocks: _turned(*blocks), blocks)
+        known = sound | _unless(sound, lambda turned: satisfies(by_turns(turned)), turned)
+        kept = jnp.where(known, 1.0, jnp.nan).astype(y.dtype)
+
+        def way(fast, slow):
+            def solve(product, b):
+                rest = _unless(sound, functools.partial(slow, product), b)
+                return kept * jnp.where(sound, fast(product, b), rest)
+
+            return solve
+
+        return tuple(map(way, _both_ways(fast), _both_ways(by_turns(turned))))
+
+    def reduced(self, push: Callable, y: Any, shift: Any, mass: Any) -> tuple[list, Callable]:
+        """The blocks of `W`, and `b -> W^{-1} b` by cyclic reduction, whether stable or not.
+
+        **Arguments:** as for `factorised`.
+        """
+        blocks = self._blocks(push, y, shift, mass)
+        levels = _reduced(*blocks)
+        return blocks, functools.partial(self._within, functools.partial(_substituted, levels))
+
+    @property
+    def _size(self) -> int:
+        """Of a block."""
+        return max(self.lower, self.upper, 1)
+
+    def _within(self, substituted: Callable, b: Any) -> Any:
+        """The solution `(n,)` by a solution of blocks."""
+        count = -(-b.shape[0] // self._size)
+        rows = jnp.pad(b, (0, count * self._size - b.shape[0])).reshape(count, self._size)
+        return substituted(rows.T).T.reshape(-1)[: b.shape[0]]
+
+    def _blocks(self, push, y, shift, mass):
         """The blocks left of, on and right of the diagonal, each `(size, size, count)`."""
+        size, count = self._size, -(-y.shape[0] // self._size)
         n, colours = y.shape[0], self.lower + self.upper + 1
         seeds = jnp.asarray(np.arange(n) % colours == np.arange(colours)[:, None], y.dtype)
         pushed = jax.vmap(push)(seeds)
@@ -193,6 +227,61 @@ class Banded(AbstractJacobian):
             beyond = jnp.asarray((row >= n) & (row == column), y.dtype)
             blocks.append(jnp.where(inside, block, beyond))
         return blocks
+
+
+def _unless(done: Any, compute: Callable, given: Any) -> Any:
+    """`compute(given)`, or zeros where that is `done`, then for no time at all; under `vmap`
+    where it is done for all."""
+    none = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(compute, given))
+
+    def once(of):
+        # What does not change in a loop is computed ahead of it, so this has to.
+        held = jax.tree.map(lambda x: jnp.where(of[0], jnp.zeros_like(x), x), given)
+        return jnp.ones_like(of[0]), compute(held)
+
+    return jax.lax.while_loop(lambda of: ~of[0], once, (done, none))[1]
+
+
+def _turned(lower: Any, middle: Any, upper: Any) -> tuple[Any, Any, Any]:
+    """`W = Q R` of a block-tridiagonal matrix: for each block column the reflections of two
+    block rows, transposed, and the rows of `R`, `(m, i, 3 i)`, and what is left at the end."""
+    lower, middle, upper = (jnp.moveaxis(x, -1, 0) for x in (lower, middle, upper))
+    size, none = middle.shape[1], jnp.zeros_like(middle[0])
+
+    def column(active, row):
+        # The rows that are active reach one block further than their diagonal.
+        both = jnp.concatenate([active, jnp.concatenate(row, axis=1)])
+        back = jnp.linalg.qr(both[:, :size], mode="complete")[0].T
+        both = jnp.matmul(back, both, precision="highest")
+        after = jnp.concatenate([both[size:, size:], none], axis=1)
+        return after, (back, both[:size])
+
+    first = jnp.concatenate([middle[0], upper[0], none], axis=1)
+    rest = tuple(x[1:] for x in (lower, middle, upper))
+    last, (backs, rows) = jax.lax.scan(column, first, rest)
+    return backs, rows, last[:, :size]
+
+
+def _turned_back(turned: tuple, right: Any) -> Any:
+    """The solution `(i, m)` of a system whose matrix was `_turned`."""
+    backs, rows, last = turned
+    size, right = last.shape[0], right.T
+
+    def forwards(active, of):
+        back, b = of
+        both = jnp.matmul(back, jnp.concatenate([active, b]), precision="highest")
+        return both[size:], both[:size]
+
+    def backwards(after, of):
+        row, b = of
+        b = b - jnp.matmul(row[:, size:], after, precision="highest")
+        x = solve_triangular(row[:, :size], b)
+        return jnp.concatenate([x, after[:size]]), x
+
+    active, known = jax.lax.scan(forwards, right[0], (backs, right[1:]))
+    x = jnp.linalg.solve(last, active)
+    _, before = jax.lax.scan(backwards, jnp.concatenate([x, 0 * x]), (rows, known), reverse=True)
+    return jnp.concatenate([before, x[None]]).T
 
 
 def _apply(a: Any, x: Any) -> Any:
@@ -271,6 +360,9 @@ class MatrixFree(AbstractJacobian):
       exact than this.
     - `restart`: directions that are kept, 30.
     - `restarts`: how often at the most, 10.
+    - `preconditioner`: what is about `(shift M - J)^{-1} b`: a function `(y, shift, b)`
+      that is linear in `b`, or a `Banded`, which takes the Jacobian for one of as few
+      diagonals; `None` for none. With it few directions suffice for many stiff modes.
 
     **Reference:** saad1986gmres
     """
@@ -278,14 +370,28 @@ class MatrixFree(AbstractJacobian):
     tolerance: float = 1e-8
     restart: int = 30
     restarts: int = 10
+    preconditioner: "Banded | Callable | None" = None
 
     def factorised(self, push, y, shift, mass):
-        """By iteration."""
+        """By iteration, `W P x = b` for the preconditioner `P`, then `P x`."""
 
-        def solve(product, b):
-            return _gmres(product, b, self.tolerance, self.restart, self.restarts)
+        def solve(product, b, near):
+            x = _gmres(lambda x: product(near(x)), b, self.tolerance, self.restart, self.restarts)
+            return near(x)
 
-        return solve, solve
+        ways = _both_ways(self._near(push, y, shift, mass))
+        return tuple(
+            lambda product, b, way=way: solve(product, b, functools.partial(way, product))
+            for way in ways
+        )
+
+    def _near(self, push, y, shift, mass) -> Callable:
+        """The preconditioner, `b -> P b`."""
+        if self.preconditioner is None:
+            return lambda b: b
+        if isinstance(self.preconditioner, Banded):
+            return self.preconditioner.reduced(push, y, shift, mass)[1]
+        return functools.partial(self.preconditioner, y, shift)
 
 
 def _gmres(product: Callable, b: Any, tolerance: float, kept: int, restarts: int) -> Any:

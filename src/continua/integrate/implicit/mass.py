@@ -14,6 +14,7 @@ Newton's method finds consistent values, `M (y - y_0) + P f(t_0, y) = 0`.
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,7 +25,7 @@ from continua.core.errors import InputError
 from continua.integrate import fields
 from continua.integrate.continuous import Continuous
 from continua.integrate.fields import AbstractField
-from continua.integrate.implicit.linear import filled, times
+from continua.integrate.implicit.linear import AbstractJacobian, Dense, times
 from continua.integrate.methods import AbstractIntegrator
 
 _ITERATIONS = 50
@@ -43,6 +44,8 @@ class WithMass(AbstractField):
     - `mass`: `M` of the state as one flat array of `n` numbers: its diagonal `(n,)`, or
       the matrix `(n, n)`.
     - `right`: `(t, y, args)` to a tree like `y`.
+    - `jacobian`: how `M + P J` is held where `dy/dt` or consistent values are found,
+      `Dense()`; it may be `Banded` where `M`, `P` and `J` are.
 
     **Raises:** `InputError` of `solve`, for a method or a gradient that takes no mass
     matrix; and where they are known, for an index above 1 and a state that violates the
@@ -51,6 +54,7 @@ class WithMass(AbstractField):
 
     mass: Any
     right: Callable
+    jacobian: AbstractJacobian = eqx.field(default=Dense(), static=True)
     algebraic: Any = None  # `P` of a flat field, held as `mass`; `None` where it is zero
 
     def flat(self, unravel, sign, args):
@@ -60,21 +64,36 @@ class WithMass(AbstractField):
             mass = np.asarray(mass)
         if not jnp.issubdtype(mass.dtype, jnp.inexact):
             mass = mass.astype(float)
-        return WithMass(mass, fields.flat(self.right, unravel, sign, args), _algebraic(mass))
+        right = fields.flat(self.right, unravel, sign, args)
+        return WithMass(mass, right, self.jacobian, _algebraic(mass))
 
     def __call__(self, t, y):
         """`dy/dt` of a flat field; NaN where the index is higher than 1."""
-        f, mass = self.right(t, y), self.mass.astype(y.dtype)  # pyright: ignore[reportCallIssue]
-        if self.algebraic is None:
-            return f / mass if mass.ndim == 1 else jnp.linalg.solve(mass, f)
-        drift = jax.jvp(lambda t: self.right(t, y), (t,), (jnp.ones_like(t),))[1]  # pyright: ignore[reportCallIssue]
-        solve, regular = _solver(self.matrix(t, y))
-        return jnp.where(regular, solve(f - self.projected(f + drift)), jnp.nan)
+        f = self.right(t, y)
+        if self.algebraic is None and self.mass.ndim == 1:
+            return f / self.mass.astype(y.dtype)
+        solve, regular = self.solver(t, y)
+        if self.algebraic is not None:
+            drift = jax.jvp(lambda t: self.right(t, y), (t,), (jnp.ones_like(t),))[1]  # pyright: ignore[reportCallIssue]
+            f = f - self.projected(f + drift)
+        return jnp.where(regular, solve(f), jnp.nan)
 
-    def matrix(self, t: Any, y: Any) -> Any:
-        """`M + P J` of a flat field."""
-        jacobian = jax.jacfwd(self.right, 1)(t, y)
-        return filled(self.mass.astype(y.dtype), y) + self.projected(jacobian)
+    def solver(self, t: Any, y: Any) -> tuple[Callable, Any]:
+        """Of a flat field `b -> (M + P J)^{-1} b`, and whether that is regular but for roundoff."""
+        mass = jnp.asarray(self.mass, y.dtype)
+
+        def right(t, y):
+            return -self.projected(self.right(t, y))
+
+        solve, n = self.jacobian.solver(right, t, y, jnp.ones((), y.dtype), mass), y.shape[0]
+        # Two vectors without a pattern stand for all others. Rows have units of their own:
+        # whether a solution is large shows beside them.
+        probe, other = (jnp.asarray(np.cos(np.arange(k, k + n) ** 2), y.dtype) for k in (1, n + 1))
+        rows = [
+            times(mass, v) - jax.jvp(lambda y: right(t, y), (y,), (v,))[1] for v in (probe, other)
+        ]
+        large = jnp.max(jnp.abs(solve(jnp.maximum(*map(jnp.abs, rows)) * probe)))
+        return solve, large < 1 / (8 * n * jnp.finfo(y.dtype).eps)
 
     def projected(self, x: Any) -> Any:
         """`P x` of a vector or a matrix."""
@@ -96,18 +115,6 @@ def _algebraic(mass: Any) -> Any:
         left = left * null.astype(mass.dtype)
         projection = left @ left.T if known else times(left, left.T)
     return None if known and not projection.any() else projection
-
-
-def _solver(matrix: Any) -> tuple[Callable, Any]:
-    """`b -> matrix^{-1} b`, and whether the matrix is regular but for roundoff."""
-    # Rows have units of their own: whether a pivot is small shows beside its row.
-    rows = jax.lax.stop_gradient(jnp.max(jnp.abs(matrix), axis=1))
-    rows = jnp.where(rows > 0, rows, 1)
-    factors = jax.scipy.linalg.lu_factor(matrix / rows[:, None])
-    pivots = jnp.abs(jnp.diagonal(factors[0]))
-    least = 8 * matrix.shape[0] * jnp.finfo(matrix.dtype).eps
-    regular = jnp.min(pivots) > least * jnp.max(pivots)
-    return lambda b: jax.scipy.linalg.lu_solve(factors, b / rows), regular
 
 
 def split(field: Callable, y: Any) -> tuple[Callable, Any]:
@@ -145,21 +152,32 @@ def consistent(field: WithMass, t0: Any, y0: Any, args: Any = None) -> Any:
     flat = field.flat(unravel, jnp.ones((), y.dtype), args)
     t0 = jnp.asarray(t0, y.dtype)
 
+    mass = jnp.asarray(flat.mass, y.dtype)
+
     def residual(new):
-        return times(flat.mass.astype(y.dtype), new - y) + flat.projected(flat.right(t0, new))
+        return times(mass, new - y) + flat.projected(flat.right(t0, new))
 
     def tangent(linear, right):
-        return jnp.linalg.solve(jax.jacfwd(linear)(right), right)
+        # `linear` is `M + P J` where the state is.
+        def push(v):
+            return jax.lax.stop_gradient(times(mass, v) - linear(v))
 
-    return unravel(jax.lax.custom_root(residual, y, _newton, tangent))
+        given = jax.lax.stop_gradient((y, jnp.ones((), y.dtype), mass))
+        ways = flat.jacobian.factorised(push, *given)
+        return jax.lax.custom_linear_solve(linear, right, *ways)
+
+    def newton(residual, y):
+        return _newton(residual, lambda y, b: flat.solver(t0, y)[0](b), y)
+
+    return unravel(jax.lax.custom_root(residual, y, newton, tangent))
 
 
-def _newton(residual: Callable, y: Any) -> Any:
+def _newton(residual: Callable, solve: Callable, y: Any) -> Any:
     """A zero of `residual` near `y`, NaN where the iteration does not converge."""
 
     def iterate(carry):
         i, y, _ = carry
-        change = jnp.linalg.solve(jax.jacfwd(residual)(y), residual(y))
+        change = solve(y, residual(y))
         return i + 1, y - change, jnp.max(jnp.abs(change))
 
     def small(y, change):
@@ -218,7 +236,7 @@ def check(
     t0 = jnp.asarray(t0, y.dtype)
 
     def looked_at(y):
-        solve, regular = _solver(flat.matrix(t0, y))
+        solve, regular = flat.solver(t0, y)
         lack = flat.projected(flat.right(t0, y))
         off = jnp.abs(solve(lack)) / (atol + rtol * jnp.abs(y))
         return regular, jnp.max(jnp.abs(lack)), jnp.max(off)
