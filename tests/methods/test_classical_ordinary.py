@@ -125,10 +125,22 @@ def test_stiff_problems_go_to_the_implicit_method():
     t = np.linspace(0.1, 2.0, 20)
     exact = np.exp(-t) / (1 - 1e-5)
     np.testing.assert_allclose(solution.values(t)[0], exact, atol=1e-7)
-    # Newton iterations are counted too.
+    # All eight stages are counted.
     assert solution.stats["evaluations"] > 7 * solution.stats["steps"]
     easy = ordinary("u_t = -u", 2.0, {"u": "1"})
     assert isinstance(best_classical(easy), RungeKutta)
+
+
+def test_a_stiff_solution_is_as_exact_as_its_tolerance():
+    """Robertson's reactions, their values at 40 from a Radau method at 1e-13."""
+    text = ("a_t = -0.04*a + 1e4*b*c", "b_t = 0.04*a - 1e4*b*c - 3e7*b^2", "c_t = 3e7*b^2")
+    start = {"a": "1", "b": "0", "c": "0"}
+    problem = ordinary(text, 40.0, start, ("a", "b", "c"))
+    exact = np.array([0.7158270687193941, 9.185534764557338e-6, 0.2841637457458461])
+    for rtol in (1e-6, 1e-8):
+        method = ImplicitRungeKutta(rtol=rtol, atol=1e-6 * rtol)
+        found = computed(method, problem).values(40.0)
+        np.testing.assert_allclose(np.ravel(found), exact, rtol=rtol)
 
 
 def test_single_precision():

@@ -134,9 +134,9 @@ class ParameterFit(AbstractDirectMethod):
             parameters[name] = Estimate(float(rule.decode(model.raw[name])), deviation)
         rng = np.random.default_rng(seed)
         draws = rng.multivariate_normal(x, covariance, self.members, method="eigh")
-        best = forecast_of(_stack([model]), problem, segments, substeps)
         many = _stack([model, *map(unravel, draws)])
         spread = forecast_of(many, problem, segments, substeps)
+        best = spread.first()
         return Solution(
             method=self.name,
             unknowns=tuple(problem.variables),
@@ -222,8 +222,9 @@ class Misfit:
     fixed: bool = False
 
     @functools.cached_property
-    def residual(self) -> Callable:
-        """Free numbers to residuals `(m, l, s)`, 0 in gaps."""
+    def linearised(self) -> Callable:
+        """Free numbers to the derivatives of the residuals, and to the residuals `(m, l, s)`,
+        0 in gaps; one program, as most points at which a search looks need both."""
         unravel, dtype = _unravel(self.start, self.fixed), self.start.starts.dtype
         times = jnp.asarray(self.segments.times, dtype)
         values, mask = (jnp.asarray(a, dtype) for a in (self.segments.values, self.segments.mask))
@@ -233,14 +234,10 @@ class Misfit:
             shoot = jax.vmap(lambda t, s: rollout(model.scaled_field, t, s, self.substeps))
             gap = (shoot(times, model.starts) - values) * mask
             # A trajectory that runs away is a large residual, not the end of the search.
-            return jnp.clip(jnp.nan_to_num(gap, nan=1e3), -1e3, 1e3)
+            gap = jnp.clip(jnp.nan_to_num(gap, nan=1e3), -1e3, 1e3)
+            return gap, gap
 
-        return jax.jit(residual)
-
-    @functools.cached_property
-    def jacobian(self) -> Callable:
-        """Free numbers to the derivatives of the residuals."""
-        return jax.jit(jax.jacfwd(self.residual))
+        return jax.jit(jax.jacfwd(residual, has_aux=True))
 
 
 def least_squares(
@@ -260,18 +257,20 @@ def least_squares(
     dtype = misfit.start.starts.dtype
     there = misfit.segments.mask.astype(bool)
 
-    def rows(function, x) -> Any:
-        return np.nan_to_num(np.asarray(function(jnp.asarray(x, dtype)), float)[there])
+    @functools.lru_cache(maxsize=1)
+    def linearised(x: tuple) -> list[np.ndarray]:
+        found = misfit.linearised(jnp.asarray(x, dtype))
+        return [np.nan_to_num(np.asarray(rows, float)[there]) for rows in found]
 
     options: dict[str, Any] = {
-        "jac": lambda x: rows(misfit.jacobian, x),
+        "jac": lambda x: linearised(tuple(x))[0],
         "ftol": tolerance,
         "xtol": tolerance,
         "gtol": tolerance,
         "max_nfev": evaluations,
     }
     found = optimize.least_squares(
-        lambda x: rows(misfit.residual, x), _free(misfit.start, misfit.fixed), **options
+        lambda x: linearised(tuple(x))[1], _free(misfit.start, misfit.fixed), **options
     )
     result = (
         Result()

@@ -128,7 +128,6 @@ def ode_program(
     integrator: Any,
     options: dict[str, Any],
     times: np.ndarray,
-    on_evaluation: Callable[[], None] | None = None,
 ) -> tuple[Callable, dict[str, Any]]:
     """A solve as a function of its inputs: start, parameters and tolerances.
 
@@ -138,15 +137,8 @@ def ode_program(
     - `integrator`: of `integrate`.
     - `options`: of `integrate.solve`; tolerances become inputs.
     - `times`: where states are saved.
-    - `on_evaluation`: called on the host at each evaluation of the right-hand side.
     """
-    right = problem.equation.semidiscrete(None)
-
-    def field(t, y, parameters):
-        if on_evaluation is not None:
-            jax.debug.callback(on_evaluation)
-        return right(t, y, parameters)
-
+    field = problem.equation.semidiscrete(None)
     dtype = jnp.zeros(()).dtype
     t0, t1 = (float(t) for t in problem.domain[setup.time_of(problem)])
     traced = {k: jnp.asarray(v, dtype) for k, v in options.items() if k in ("rtol", "atol")}
@@ -237,7 +229,7 @@ def stiffness(problem: EquationProblem) -> float:
     """
     times = problem.evaluation_grid()[setup.time_of(problem)]
     program, inputs = ode_program(
-        problem, integrate.Diffrax(), {"rtol": 1e-4, "atol": 1e-7}, times[::10]
+        problem, integrate.Rodas5P(), {"rtol": 1e-4, "atol": 1e-7}, times[::10]
     )
     field = problem.equation.semidiscrete(None)
 

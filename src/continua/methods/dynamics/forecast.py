@@ -1,5 +1,6 @@
 """Trajectories of learned dynamics as functions of time, with their spread."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -62,6 +63,13 @@ class Forecast(eqx.Module):
         for r in np.unique(series):
             rows[series == r] = self._one(int(r), t[series == r])
         return jnp.asarray(rows, jnp.zeros(()).dtype)
+
+    def first(self) -> "Forecast":
+        """That of the first member alone."""
+        arrays, rest = eqx.partition(self.model, eqx.is_array)
+        model = eqx.combine(jax.tree.map(lambda x: x[:1], arrays), rest)
+        values, slopes = (Fixed(x.value[:, :1]) for x in (self.values, self.slopes))
+        return dataclasses.replace(self, model=model, values=values, slopes=slopes)
 
     def _one(self, r: int, t: np.ndarray) -> np.ndarray:
         scaling = self.model.scaling

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from continua import integrate
+
 
 def rollout(
     field: Callable, times: Float[Array, " l"], start: Float[Array, " s"], substeps: int
@@ -42,23 +44,19 @@ def rollout(
 
 
 def _implicit(field, times, start):
-    import diffrax
-
-    # Numbers that grow without bound end the solve with NaN rather than with an error.
-    solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(lambda t, y, args: field(t, y)),
-        diffrax.Kvaerno5(),
-        times[0],
-        times[-1],
-        None,
-        start,
-        stepsize_controller=diffrax.PIDController(rtol=1e-8, atol=1e-8),
-        saveat=diffrax.SaveAt(ts=times),
-        adjoint=diffrax.ForwardMode(),
-        max_steps=100_000,
-        throw=False,
+    # Where numbers grow without bound the states from there on are NaN.
+    found = integrate.solve(
+        lambda t, y, args: field(t, y),
+        integrate.Rodas5P(),
+        t0=times[0],
+        t1=times[-1],
+        y0=start,
+        saveat=times,
+        rtol=1e-8,
+        atol=1e-8,
+        gradient=integrate.Direct(),
     )
-    return jnp.asarray(solution.ys)
+    return found.ys
 
 
 def substeps_for(field: Callable, times, states, *, most: int = 400) -> int:
@@ -74,7 +72,7 @@ def substeps_for(field: Callable, times, states, *, most: int = 400) -> int:
     """
     import numpy as np
 
-    jacobians = jax.vmap(jax.jacfwd(field, argnums=1))(times, states)
+    jacobians = jax.jit(jax.vmap(jax.jacfwd(field, argnums=1)))(times, states)
     finite = np.nan_to_num(np.asarray(jacobians))
     speed = float(np.abs(np.linalg.eigvals(finite)).max())
     gap = float(np.max(np.diff(np.asarray(times, float)), initial=0.0))
