@@ -1,15 +1,12 @@
 """Solves that are exported, and solves on several devices."""
 
-import os
-import subprocess
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import export
 
 from continua.integrate import Tsit5, solve
+from tests.integrate import two_devices
 
 
 def field(t, y, a):
@@ -66,9 +63,4 @@ np.testing.assert_allclose(mapped(parts, a), slope, rtol=1e-10)
 
 
 def test_two_devices():
-    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
-    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(
-        [sys.executable, "-c", TWO_DEVICES], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    two_devices.run("-c", TWO_DEVICES)

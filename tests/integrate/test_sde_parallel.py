@@ -1,9 +1,5 @@
 """Stochastic solves that are exported, and stochastic solves on several devices."""
 
-import os
-import subprocess
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +14,7 @@ from continua.integrate.stochastic import (
     StochasticReversibleHeun,
     solve_sde,
 )
+from tests.integrate import two_devices
 
 KEY = jax.random.key(0)
 
@@ -122,11 +119,4 @@ check(StochasticHeun(), None, True, False)
 
 
 def test_two_devices():
-    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
-    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    environment["JAX_COMPILATION_CACHE_DIR"] = str(jax.config.jax_compilation_cache_dir)
-    environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
-    done = subprocess.run(
-        [sys.executable, "-c", TWO_DEVICES], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-2500:]
+    two_devices.run("-c", TWO_DEVICES)

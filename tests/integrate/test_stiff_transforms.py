@@ -1,9 +1,5 @@
 """Implicit methods: what `test_transformations.py` does not say of them."""
 
-import os
-import subprocess
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +7,7 @@ from jax import export
 
 from continua.integrate import Direct, Replay, solve
 from continua.integrate.implicit import Banded, Rodas5P
+from tests.integrate import two_devices
 
 
 def field(t, y, a):
@@ -87,9 +84,4 @@ np.testing.assert_allclose(jax.jit(mapped)(parts, RATE), jax.jit(final)(y0, RATE
 
 
 def test_two_devices():
-    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
-    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(
-        [sys.executable, "-c", TWO_DEVICES], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    two_devices.run("-c", TWO_DEVICES)

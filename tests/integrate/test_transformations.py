@@ -4,9 +4,6 @@ The same file is run as a script, on two devices.
 """
 
 import functools
-import os
-import pathlib
-import subprocess
 import sys
 
 import jax
@@ -40,6 +37,7 @@ from continua.integrate import (
     steady_state,
     with_time,
 )
+from tests.integrate import two_devices
 
 SAVES = (0.0, 0.4, 0.5, 1.0)
 
@@ -249,17 +247,7 @@ def on_two_devices(engine):
 def sharded(tmp_path_factory):
     """What the engines give on two devices, or why they do not."""
     path = tmp_path_factory.mktemp("two") / "devices.npz"
-    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
-    environment = {
-        **os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "1",
-        "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
-    }  # fmt: skip
-    here = str(pathlib.Path(__file__))
-    done = subprocess.run(
-        [sys.executable, here, str(path)], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    two_devices.run("-m", "tests.integrate.test_transformations", str(path))
     return np.load(path)
 
 
