@@ -27,7 +27,7 @@ def test_every_problem_says_what_it_is(name):
     assert problem.title
     assert problem.citation
     assert problem.notes
-    assert problem.kind in ("equation", "series", "family")
+    assert problem.kind in ("equation", "stochastic", "series", "family")
     assert problem == PROBLEMS[name]()
     hash(problem)
 

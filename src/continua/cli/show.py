@@ -54,7 +54,8 @@ def _method_text(name: str) -> str:
 def _problem_text(problem) -> str:
     lines = [problem.title or problem.name, ""]
     if getattr(problem, "equation", None) is not None:
-        lines += [f"  {text}" for text in problem.equation.expressions]
+        texts = problem.formulas() if problem.kind == "stochastic" else problem.equation.expressions
+        lines += [f"  {text}" for text in texts]
     for name, value in getattr(problem, "parameters", {}).items():
         lines.append(f"  {name} = {value:g}")
     for name, unknown in getattr(problem, "unknown_parameters", {}).items():

@@ -159,7 +159,9 @@ def write_reference(folder: pathlib.Path, problem: Any, reference: Any) -> None:
     names, grid = tuple(problem.equation.coordinates), problem.evaluation_grid()
     mesh = np.meshgrid(*grid.values(), indexing="ij")
     values = np.asarray(reference.values(*mesh))
-    variables = zip(problem.equation.unknowns, values, strict=True)
+    stochastic = problem.kind == "stochastic"
+    names_of = problem.quantities if stochastic else problem.equation.unknowns
+    variables = zip(names_of, values, strict=True)
     dataset = xarray.Dataset(
         {u: (names, v) for u, v in variables},
         coords={c: np.asarray(grid[c]) for c in names},

@@ -27,7 +27,8 @@ def main_metric(problem: Any) -> str:
 def score(solution: Solution, problem: Any, reference: Any = None) -> dict[str, float]:
     """Errors of a solution by name.
 
-    For an equation `|u - u_ref| / |u_ref|` and more (`Solution.error`) on the problem's
+    For an equation, and of the means and variances of a stochastic one,
+    `|u - u_ref| / |u_ref|` and more (`Solution.error`) on the problem's
     grid, and the misfit of its data where it has any; for series the root mean square
     error on what was held out; for a family the mean relative error over its test
     functions.
@@ -44,8 +45,24 @@ def score(solution: Solution, problem: Any, reference: Any = None) -> dict[str, 
     errors: dict[str, float] = {}
     if reference is not None:
         errors |= {**solution.error(reference), "reference_error": float(reference.error)}
+        if problem.kind == "stochastic":
+            errors |= _weak_errors(solution, reference)
     if problem.data is not None:
         errors |= _data_misfit(solution, problem)
+    return errors
+
+
+def _weak_errors(solution: Solution, reference: Any) -> dict[str, float]:
+    """For each mean and variance, the root mean square over time of its error and of its
+    standard error, and of their ratio, which is near 1 where sampling is all that errs."""
+    (t,) = solution.grid.values()
+    gap = solution.values(t) - reference.values(t)
+    error = solution.deviation(t)
+    errors: dict[str, float] = {}
+    for name, g, e in zip(solution.unknowns, gap, error, strict=True):
+        random = e > 0
+        rows = {"weak_error": g, "standard_error": e, "weak_error_ratio": g[random] / e[random]}
+        errors |= {f"{k}_{name}": _finite(np.sqrt(np.mean(row**2))) for k, row in rows.items()}
     return errors
 
 
@@ -142,9 +159,9 @@ def reference_for(problem: Any) -> Any:
 
     **Raises:** `InputError` where the classical method fails.
     """
-    if problem.kind != "equation" or problem.unknown_parameters:
+    if problem.kind not in ("equation", "stochastic") or problem.unknown_parameters:
         return None
-    if problem.reference is not None:
+    if problem.reference is not None or problem.kind == "stochastic":
         return problem.reference
     method = best_classical(problem)
     if method is None:

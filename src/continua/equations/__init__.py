@@ -9,6 +9,7 @@ from continua.equations.symbol import Split, split, split_system
 from continua.equations.system import FirstOrderSystem, first_order_system
 from continua.equations.taylor import derivatives, propagate
 from continua.equations.taylor_rules import NotAnalytic
+from continua.equations.vorticity import Vorticity, vorticity_form
 
 __all__ = [
     "Equation",
@@ -18,6 +19,7 @@ __all__ = [
     "Scope",
     "Semidiscrete",
     "Split",
+    "Vorticity",
     "derivatives",
     "first_order_system",
     "flux_form",
@@ -29,4 +31,5 @@ __all__ = [
     "semidiscrete",
     "split",
     "split_system",
+    "vorticity_form",
 ]

@@ -125,7 +125,7 @@ def _linear_terms(expression: sympy.Expr, system) -> tuple[dict[Jet, sympy.Expr]
     constants = {parameter_symbol(p) for p in system.parameters}
     terms: dict[Jet, sympy.Expr] = {}
     rest = []
-    for term in sympy.Add.make_args(sympy.expand(expression, deep=False)):
+    for term in _addends(expression):
         # A flux d(..., x) is expanded only where it is linear: nu*d(u_x, x).
         flat_term = term.doit() if term.has(sympy.Derivative) else term
         jets = [j for j in jets_in(flat_term, system.coordinates) if j[0] in system.states]
@@ -143,6 +143,12 @@ def _linear_terms(expression: sympy.Expr, system) -> tuple[dict[Jet, sympy.Expr]
             key = (name, space_orders(system, orders))
             terms[key] = terms.get(key, sympy.Integer(0)) + coefficient
     return terms, sympy.Add(*rest)
+
+
+def _addends(expression: sympy.Expr):
+    """The terms of a sum, products with sums such as `nu*lap(u)` multiplied out."""
+    for term in sympy.Add.make_args(sympy.expand(expression, deep=False)):
+        yield from sympy.Add.make_args(sympy.expand(term, deep=False))
 
 
 def linear_expression(parts: Split) -> tuple[sympy.Expr, ...]:

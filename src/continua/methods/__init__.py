@@ -1,12 +1,15 @@
 """Methods: how a problem is solved, classical, learned or trivial."""
 
 from continua.core.errors import InputError, suggest
+from continua.methods.classical.chebyshev import Chebyshev
 from continua.methods.classical.choose import best_classical
 from continua.methods.classical.finite_differences import FiniteDifferences
+from continua.methods.classical.finite_volumes import FiniteVolumes
 from continua.methods.classical.implicit import ImplicitRungeKutta
 from continua.methods.classical.parameter_fit import ParameterFit
 from continua.methods.classical.runge_kutta import RK4, RungeKutta
 from continua.methods.classical.spectral import Spectral
+from continua.methods.classical.stochastic import StochasticIntegrator
 from continua.methods.classical.trivial import Mean, Persistence
 from continua.methods.dynamics import NeuralODE, SINDy
 from continua.methods.fields import PINN
@@ -17,9 +20,12 @@ METHODS = {
     for cls in (
         Spectral,
         FiniteDifferences,
+        Chebyshev,
+        FiniteVolumes,
         RungeKutta,
         RK4,
         ImplicitRungeKutta,
+        StochasticIntegrator,
         ParameterFit,
         PINN,
         FNO,
@@ -51,7 +57,9 @@ __all__ = [
     "METHODS",
     "PINN",
     "RK4",
+    "Chebyshev",
     "FiniteDifferences",
+    "FiniteVolumes",
     "ImplicitRungeKutta",
     "Mean",
     "NeuralODE",
@@ -60,6 +68,7 @@ __all__ = [
     "RungeKutta",
     "SINDy",
     "Spectral",
+    "StochasticIntegrator",
     "best_classical",
     "get_method",
 ]

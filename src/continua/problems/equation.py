@@ -13,7 +13,7 @@ from continua.problems.problem import AbstractProblem
 from continua.problems.reference import AbstractReference
 
 TIMES = {True: 51, False: 201}  # evaluation times with space, and without
-NODES = {0: 128, 1: 128, 2: 64}  # evaluation nodes an axis, by the number of space axes
+NODES = {0: 128, 1: 128, 2: 64, 3: 32}  # evaluation nodes an axis, by the number of space axes
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,7 +31,8 @@ class EquationProblem(AbstractProblem):
     - `boundary`: `"periodic"` or `Walls` for each space coordinate.
     - `data`: `Measurements`, or `None`.
     - `num_points`: of the evaluation grid, a coordinate; 201 times for an ordinary and
-      51 for a partial equation, 128 nodes in one space dimension and 64 an axis in two.
+      51 for a partial equation, 128 nodes in one space dimension, 64 an axis in two and 32 in
+      three.
     - `reference`: an `AbstractReference`, or `None`. One that came with other parameters
       is made anew; one that misses the initial values is refused.
     - `citation`: a key of `core/refs.bib`; `notes`: what is hard about it.

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from continua.core.errors import InputError
+from continua.equations.vorticity import vorticity_form
 from continua.problems.equation import EquationProblem
 from continua.problems.reference import AbstractReference, check_times, points_of
 
@@ -91,15 +92,16 @@ def numerical_reference(problem: EquationProblem) -> AbstractReference | None:
     equation = problem.equation
     if problem.unknown_parameters or equation.time is None:
         return None
-    try:
-        equation.first_order()
-    except InputError:
-        return None
     bare = dataclasses.replace(problem, reference=None)
+    if vorticity_form(equation) is None:
+        try:
+            equation.first_order()
+        except InputError:
+            return None
     if not equation.space:
         return OdeReference(bare)
     periodic = all(problem.boundary.get(c) == "periodic" for c in equation.space)
-    return SpectralReference(bare) if periodic and len(equation.space) <= 2 else None
+    return SpectralReference(bare) if periodic and len(equation.space) <= 3 else None
 
 
 def with_reference(problem: EquationProblem) -> EquationProblem:

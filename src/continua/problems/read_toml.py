@@ -19,6 +19,7 @@ from continua.problems.csv_files import (
 from continua.problems.equation import EquationProblem
 from continua.problems.family import FamilyProblem
 from continua.problems.mixes import condition_of
+from continua.problems.moments import with_moments
 from continua.problems.netcdf import field_from, from_netcdf, measurements_from
 from continua.problems.numerical import with_reference
 from continua.problems.random_fields import GaussianField, LikeInitial
@@ -26,8 +27,9 @@ from continua.problems.reference import AnalyticReference, FormulaReference
 from continua.problems.sampled import SampledField
 from continua.problems.section import Section
 from continua.problems.series import Series, SeriesProblem
+from continua.problems.stochastic import StochasticProblem
 
-Problem = EquationProblem | SeriesProblem | FamilyProblem
+Problem = EquationProblem | StochasticProblem | SeriesProblem | FamilyProblem
 
 _LABELS = ("name", "title", "citation", "notes")
 _CONDITIONS = ("domain", "initial", "boundary", "data", "grid", "reference", "family")
@@ -36,7 +38,7 @@ _SERIES = ("file", "time", "variables", "split", "id", "table")
 _COUNTS = ("num_points", "num_train", "num_test", "seed")
 _FAMILY = (*_LABELS, *_COUNTS, "times", "tolerance", "distribution")
 _DISTRIBUTIONS = {"gaussian": GaussianField, "like_initial": LikeInitial}
-_TOP = (*_LABELS, "equation", "parameters", "fields", "series", *_CONDITIONS)
+_TOP = (*_LABELS, "equation", "parameters", "fields", "series", "stochastic", *_CONDITIONS)
 
 
 def load(path: str | pathlib.Path) -> Problem:
@@ -83,6 +85,8 @@ def parse_toml(text: str, folder: pathlib.Path, name: str = "problem") -> Proble
     labels = {"name": name, "title": labels.get("name", name), **labels}
     if "series" in file:
         return _series_problem(file, folder, labels)
+    if "stochastic" in file:
+        return _stochastic_problem(file, folder, labels)
     problem = _equation_problem(file, folder, labels)
     return _family(file.section("family", _FAMILY), problem, file)
 
@@ -166,6 +170,36 @@ def _equation_problem(file: Section, folder: pathlib.Path, labels) -> EquationPr
         ),
     )
     return with_reference(problem)
+
+
+def _stochastic_problem(file: Section, folder: pathlib.Path, labels) -> StochasticProblem:
+    for key in ("boundary", "data", "reference", "family"):
+        if key in file:
+            raise InputError(
+                f"[{key}] does not belong to a stochastic equation", where=key, fix="remove it"
+            )
+    equation = _equation(file, folder)
+    known, unknown = _parameters(file.section("parameters"))
+    if unknown:
+        raise InputError(
+            "a stochastic equation takes no unknown parameters",
+            where=f"parameters.{next(iter(unknown))}",
+            fix="give a number",
+        )
+    section = file.section("stochastic", ("interpretation", "noise"))
+    section.require("noise", f'write noise = {{ {equation.unknowns[0]} = {{ w = "..." }} }}')
+    noise = section.section("noise", equation.unknowns)
+    problem = StochasticProblem(
+        **labels,
+        equation=equation,
+        noise={u: noise.formulas(u) for u in noise.data},
+        domain=file.section("domain").data,
+        parameters=known,
+        initial=file.formulas("initial"),
+        interpretation=section.text("interpretation", "ito"),
+        num_points=_num_points(file.section("grid")),
+    )
+    return with_moments(problem)
 
 
 def _num_points(section: Section) -> dict[str, int]:

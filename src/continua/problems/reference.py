@@ -11,11 +11,16 @@ from continua.core.errors import InputError, suggest
 from continua.equations import Scope, parse_expression
 from continua.problems.conditions import as_formula, as_number
 from continua.problems.exact import burgers
+from continua.problems.exact_mechanics import kepler, pendulum
 from continua.problems.formulas import compiled, evaluate
 from continua.problems.values import AbstractValue
 
 _INITIAL_GAP = 1e-6  # relative, by which a reference may miss the initial value
-EXACT: dict[str, Callable[..., np.ndarray]] = {"burgers": burgers}
+EXACT: dict[str, Callable[..., np.ndarray]] = {
+    "kepler": kepler,
+    "pendulum": pendulum,
+    "burgers": burgers,
+}
 
 
 class AbstractReference(AbstractValue, abc.ABC):

@@ -15,11 +15,12 @@ from continua.problems.equation import EquationProblem
 from continua.problems.formulas import evaluate
 from continua.problems.reference import check_times
 from continua.problems.refine import refine
+from continua.problems.stepped import Stepped
 from continua.spaces import FourierSpace
 
-_SAMPLED = {1: 2**17, 2: 1024}  # nodes an axis on which the initial state is analysed
-_COARSEST = {1: 64, 2: 32}
-_FINEST = {1: 4096, 2: 256}
+_SAMPLED = {1: 2**17, 2: 1024, 3: 128}  # nodes an axis on which the initial state is analysed
+_COARSEST = {1: 64, 2: 32, 3: 16}
+_FINEST = {1: 4096, 2: 256, 3: 64}
 _MOST_STEPS = 2**16
 _WORK = 2**27  # nodes times steps
 _BLOCK = 32  # times in between that are stepped to at once
@@ -62,7 +63,8 @@ class Frames:
         values = np.empty((len(points), len(equation.unknowns)))
         for i, physical in enumerate(self._physical(times)):
             rows = which == i
-            if times[i] == self.times[0]:
+            given = all(u in self.problem.initial for u in equation.unknowns)
+            if times[i] == self.times[0] and given:
                 values[rows] = self._initial(points[rows])
             else:
                 values[rows] = self.space.interpolate(physical, places[rows])
@@ -88,8 +90,6 @@ class Frames:
         elapsed = times - self.times[frame]
         on = np.abs(elapsed) < 1e-9 * spacing
         states = self.states[frame]
-        names = self.problem.states()
-        kept = [names.index(u) for u in self.problem.equation.unknowns]
         with precision("float64"):
             between = np.flatnonzero(~on)
             for begin in range(0, len(between), _BLOCK):
@@ -98,7 +98,8 @@ class Frames:
                 before, dt = self.times[frame[full]], elapsed[full] / self.steps
                 moved = run_many(self.problem, self.space, states[full], before, dt, self.steps, 1)
                 states[part] = np.asarray(moved)[: len(part), -1]
-            return np.asarray(self.space.to_physical(jnp.asarray(states[:, kept])))
+            unknowns = Stepped(self.problem).unknowns(self.space, jnp.asarray(states))
+            return np.asarray(self.space.to_physical(unknowns))
 
 
 def space_of(problem: EquationProblem, size: int) -> FourierSpace:
@@ -125,7 +126,7 @@ def stepper(problem: EquationProblem, space: FourierSpace):
 
     **Returns:** `L`, and `N(t, y_hat)`.
     """
-    symbol, nonlinear, _ = problem.equation.split(space)
+    symbol, nonlinear, _ = Stepped(problem).split(space)
     values = {n: jnp.asarray(v) for n, v in problem.all_parameters().items()}
     return symbol(values), lambda t, y_hat: nonlinear(t, y_hat, values)
 
@@ -174,8 +175,8 @@ def initial_coefficients(problem: EquationProblem, space: FourierSpace) -> np.nd
     full = np.fft.rfftn(np.stack(states), axes=tuple(range(1, 1 + len(space.shape))))
     n = space.shape[0]
     rows = np.concatenate([np.arange(n // 2), np.arange(size - n // 2, size)])
-    if len(space.shape) == 2:
-        full = full[:, rows]
+    for axis in range(1, len(space.shape)):
+        full = np.take(full, rows, axis)
     kept = full[..., : n // 2 + 1] * (n / size) ** len(space.shape)
     return kept * np.asarray(space.mask())
 
@@ -192,11 +193,11 @@ def _solve(problem: EquationProblem, size: int, steps: int) -> Frames:
 def _difference(coarse: Frames, fine: Frames) -> float:
     """Relative L2 difference of the unknowns after the start, on the coarse grid."""
     shape = coarse.space.shape
-    ratio = fine.space.shape[0] // shape[0]
-    names = coarse.problem.states()
-    kept = [names.index(u) for u in coarse.problem.equation.unknowns]
-    a = np.asarray(coarse.space.to_physical(jnp.asarray(coarse.states[1:, kept])))
-    b = np.asarray(fine.space.to_physical(jnp.asarray(fine.states[1:, kept])))
+    ratio, stepped = fine.space.shape[0] // shape[0], Stepped(coarse.problem)
+    a, b = (
+        np.asarray(f.space.to_physical(stepped.unknowns(f.space, jnp.asarray(f.states[1:]))))
+        for f in (coarse, fine)
+    )
     b = b[(..., *(slice(None, None, ratio),) * len(shape))]
     size = np.linalg.norm(b)
     return float(np.linalg.norm(a - b) / (size if size > 0 else 1.0))

@@ -15,6 +15,7 @@ from continua.problems.random_fields import GaussianField
 from continua.problems.reference import AnalyticReference, FormulaReference
 from continua.problems.sampled import SampledField
 from continua.problems.series import SeriesProblem
+from continua.problems.stochastic import StochasticProblem
 
 _LABELS = ("name", "title", "citation", "notes")
 
@@ -24,8 +25,8 @@ def to_toml(problem: Any) -> str:
 
     **Arguments:**
 
-    - `problem`: an `EquationProblem`, a `SeriesProblem`, or a `FamilyProblem` with an
-      equation.
+    - `problem`: an `EquationProblem`, a `StochasticProblem`, a `SeriesProblem`, or a
+      `FamilyProblem` with an equation.
 
     **Raises:** `InputError` for what a file cannot say: pairs of a data file, and fields
     that are programs.
@@ -41,6 +42,8 @@ def to_toml(problem: Any) -> str:
         return _document(problem.base, tables)
     if isinstance(problem, SeriesProblem):
         return _document(problem, _series_tables(problem))
+    if isinstance(problem, StochasticProblem):
+        return _document(problem, _stochastic_tables(problem))
     return _document(problem, _equation_tables(problem))
 
 
@@ -109,6 +112,18 @@ def _equation_tables(problem: EquationProblem) -> dict[str, Any]:
         "grid": dict(problem.num_points),
         "data": _data(problem),
         "reference": _reference(problem.reference),
+    }
+
+
+def _stochastic_tables(problem: StochasticProblem) -> dict[str, Any]:
+    """The noise, and what an equation has; references come back by themselves."""
+    noise = {"interpretation": problem.interpretation, "noise": dict(problem.noise)}
+    return {
+        **_formula_tables(problem),
+        "stochastic": noise,
+        "domain": {name: list(ends) for name, ends in problem.domain.items()},
+        "initial": dict(problem.initial),
+        "grid": dict(problem.num_points),
     }
 
 

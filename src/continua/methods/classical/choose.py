@@ -4,12 +4,17 @@ from typing import Any
 
 from continua.equations import split_system
 from continua.equations.compile import jets_in
+from continua.methods.classical.conservation import may_shock
 from continua.methods.classical.finite_differences import FiniteDifferences
+from continua.methods.classical.finite_volumes import FiniteVolumes
 from continua.methods.classical.implicit import ImplicitRungeKutta
 from continua.methods.classical.parameter_fit import ParameterFit
 from continua.methods.classical.runge_kutta import RungeKutta, stiffness
 from continua.methods.classical.spectral import Spectral
-from continua.problems import EquationProblem
+from continua.methods.classical.stochastic import StochasticIntegrator
+from continua.problems import EquationProblem, StochasticProblem
+from continua.problems.stepped import Stepped
+from continua.spaces.riemann import HLLC
 
 _STIFF = 2e4  # spectral radius times horizon above which explicit steps are wasted
 
@@ -17,10 +22,12 @@ _STIFF = 2e4  # spectral radius times horizon above which explicit steps are was
 def best_classical(problem: Any) -> Any:
     """A classical method for a problem.
 
+    Nonlinear conservation laws without diffusion: `FiniteVolumes`, as shocks form.
     Periodic in time: `Spectral`, unless second or higher derivatives have variable
     coefficients. Between walls or steady: `FiniteDifferences`. Ordinary: `RungeKutta`,
     or `ImplicitRungeKutta` where fast modes have died out long before the end. Unknown
-    parameters with data, and series with a formula: `ParameterFit`.
+    parameters with data, and series with a formula: `ParameterFit`. Stochastic:
+    `StochasticIntegrator`.
 
     **Arguments:**
 
@@ -35,10 +42,16 @@ def best_classical(problem: Any) -> Any:
 
 
 def _candidates(problem: Any):
+    if isinstance(problem, StochasticProblem):
+        yield StochasticIntegrator()
+        return
     if not isinstance(problem, EquationProblem) or problem.unknown_parameters:
         yield ParameterFit()
         return
     if problem.equation.space or problem.equation.time is None:
+        if may_shock(problem):
+            yield FiniteVolumes(flux=HLLC())
+            yield FiniteVolumes()
         if _splits(problem):
             yield Spectral()
         yield FiniteDifferences()
@@ -50,10 +63,16 @@ def _candidates(problem: Any):
 
 
 def _splits(problem: EquationProblem) -> bool:
-    """Whether all derivatives beyond the first have constant coefficients."""
+    """Whether derivatives with variable coefficients are of the first order, or lower by
+    two and more than those of constant ones that damp them."""
     if not Spectral().supports(problem).ok:
         return False
+    if Stepped(problem).flow is not None:
+        return True
     system = problem.equation.system
-    rest = [expression.doit() for expression in split_system(system).remainder.right]
+    parts = split_system(system)
+    rest = [expression.doit() for expression in parts.remainder.right]
     jets = [jet for e in rest for jet in jets_in(e, system.coordinates)]
-    return all(sum(orders) <= 1 for _, orders in jets)
+    linear = [sum(o) for row in parts.linear for terms in row for _, o in terms]
+    highest = max((order for order in linear if order % 2 == 0), default=0)
+    return all(sum(orders) <= max(1, highest - 2) for _, orders in jets)

@@ -62,6 +62,8 @@ class FiniteDifferences(AbstractDirectMethod):
         equation = problem.equation
         if not 1 <= len(equation.space) <= 2:
             return Support(False, "FiniteDifferences needs one or two space coordinates")
+        if equation.time is not None and 0 in equation.time_orders.values():
+            return Support(False, "FiniteDifferences needs a time derivative of every unknown")
         if equation.time is None and not any(problem.boundary.values()):
             return Support(False, "FiniteDifferences needs conditions on the walls")
         return YES

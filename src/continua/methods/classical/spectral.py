@@ -23,10 +23,12 @@ from continua.integrate import etdrk4
 from continua.methods.base import YES, AbstractDirectMethod, Prepared, Support
 from continua.methods.classical import setup
 from continua.methods.classical.grid import GridEvaluator, frames_needed
+from continua.problems.stepped import Stepped
 from continua.spaces import FourierSpace
 
-_START = {1: 32, 2: 16}
-_MOST_NODES = {1: 4096, 2: 512}
+_START = {1: 32, 2: 16, 3: 16}
+_MOST_NODES = {1: 4096, 2: 512, 3: 128}
+_RUNGS = {1: 7, 2: 5, 3: 3}
 _MOST_STEPS = 2**18
 _MOST_SECONDS = 60.0  # after which no dearer resolution is tried
 _FRAMES = 8  # frames in an interval of the evaluation grid, at the most
@@ -68,22 +70,26 @@ class Spectral(AbstractDirectMethod):
         equation = problem.equation
         if equation.time is None:
             return Support(False, "Spectral steps in time, and the equation is steady")
-        if not 1 <= len(equation.space) <= 2:
-            return Support(False, "Spectral needs one or two space coordinates")
+        if not 1 <= len(equation.space) <= 3:
+            return Support(False, "Spectral needs one to three space coordinates")
         if any(problem.boundary.get(c) != "periodic" for c in equation.space):
             return Support(False, "Spectral needs periodic conditions on every axis")
+        missing = Stepped(problem).missing
+        if missing is not None:
+            return Support(False, f"Spectral needs a time derivative of '{missing}'")
         return YES
 
     def ladder(self, problem) -> tuple["Spectral", ...]:
-        """Nodes from 32 on (16 in two dimensions) and steps of an evaluation interval, both
-        doubled from rung to rung; no frames but those of the evaluation times."""
+        """Nodes from 32 on (16 in two and three dimensions) and steps of an evaluation
+        interval, both doubled from rung to rung; no frames but those of the evaluation
+        times."""
         axes = len(problem.equation.space)
         times = problem.evaluation_grid()[problem.equation.time]
         return tuple(
             dataclasses.replace(
                 self, num_points=_START[axes] * 2**k, dt=float(times[1] - times[0]) / 2**k, frames=1
             )
-            for k in range(7 if axes == 1 else 5)
+            for k in range(_RUNGS[axes])
         )
 
     def prepare(self, problem, *, key) -> Prepared:
@@ -169,17 +175,18 @@ class _Trial:
         return max(1, steps if steps < _FRAMES else _FRAMES * math.ceil(steps / _FRAMES))
 
     def affords(self, nodes: int, steps: int) -> bool:
-        """Whether a solve four times as dear is within the limits."""
+        """Whether the next solve, at twice the nodes, is within the limits."""
         spent = time.perf_counter() - self.begun
+        dearer = max(4, 2 ** len(self.names))
         return (
             2 * nodes <= _MOST_NODES[len(self.names)]
             and 2 * steps * len(self.times) <= _MOST_STEPS
-            and spent + 4 * self.last <= _MOST_SECONDS
+            and spent + dearer * self.last <= _MOST_SECONDS
         )
 
     def inputs(self, space) -> dict[str, Any]:
         dtype = jnp.zeros(()).dtype
-        start = jnp.asarray(setup.initial_state(self.problem, space.axes()), dtype)
+        start = jnp.asarray(Stepped(self.problem).start(space.axes()), dtype)
         return {"start": start, "parameters": setup.parameters_of(self.problem)}
 
     def run(self, nodes: int, steps: int, factor: int):
@@ -213,8 +220,8 @@ class _Trial:
 
 def _program(problem, space: FourierSpace, factor: int):
     """States and slopes at the nodes, `factor` frames an evaluation interval."""
-    symbol, nonlinear, _ = problem.equation.split(space)
-    rows = np.asarray(setup.unknown_rows(problem))
+    stepped = Stepped(problem)
+    symbol, nonlinear, _ = stepped.split(space)
     times = problem.evaluation_grid()[setup.time_of(problem)]
     saves = (len(times) - 1) * factor
     spacing = float(times[-1] - times[0]) / saves
@@ -232,7 +239,9 @@ def _program(problem, space: FourierSpace, factor: int):
             inputs["steps"],
             saves,
         )
-        frames, slopes = (space.to_physical(a[:, rows]) for a in (found.ys, found.slopes))
+        frames, slopes = (
+            space.to_physical(stepped.unknowns(space, a)) for a in (found.ys, found.slopes)
+        )
         return dataclasses.replace(found, ys=frames, slopes=slopes)
 
     return program
@@ -252,17 +261,15 @@ def _solution(method, problem, trial: _Trial, space, found, change: float) -> So
         space,
         problem.equation.coordinates.index(problem.equation.time),
     )
-    state, *wave = np.unravel_index(
-        int(found.component),
-        (len(problem.equation.system.states), *space.spectral_shape),
-    )
+    states = problem.states()
+    state, *wave = np.unravel_index(int(found.component), (len(states), *space.spectral_shape))
     waves = ", ".join(str(space.wavenumbers(i)[k]) for i, k in enumerate(wave))
     result = setup.ending(
         int(found.code),
         int(found.steps),
         setup.time_of(problem),
         float(found.t_end),
-        f"{problem.equation.system.states[state]} at wavenumber {waves}",
+        f"{states[state]} at wavenumber {waves}",
         "a shorter time if the solution itself blows up, a smaller dt, or FiniteDifferences "
         "where the highest derivatives have variable coefficients",
     )

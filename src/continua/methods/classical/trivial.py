@@ -29,7 +29,7 @@ class Mean(AbstractDirectMethod):
     def supports(self, problem) -> Support:
         if not isinstance(problem, (EquationProblem, FamilyProblem, SeriesProblem)):
             return Support(False, "Mean knows no problems of this kind")
-        return YES
+        return _all_begin(problem)
 
     def ladder(self, problem) -> tuple["Mean", ...]:
         """Itself: there is nothing to refine."""
@@ -64,7 +64,7 @@ class Persistence(AbstractDirectMethod):
         if isinstance(problem, EquationProblem):
             if problem.equation.time is None:
                 return Support(False, "Persistence needs time, and the equation is steady")
-            return YES
+            return _all_begin(problem)
         if isinstance(problem, FamilyProblem):
             if len(problem.outputs) % min(len(problem.inputs), len(problem.outputs)):
                 return Support(False, "Persistence needs inputs and outputs of the same kind")
@@ -175,6 +175,15 @@ class Held:
             values = function(*columns, *(self.parameters[p] for p in formula.parameters))
             rows.append(np.broadcast_to(np.asarray(values, float), columns[0].shape))
         return np.stack(rows, axis=-1)
+
+
+def _all_begin(problem) -> Support:
+    """Whether every unknown of an equation in time has an initial value."""
+    if isinstance(problem, EquationProblem) and problem.equation.time is not None:
+        for unknown in problem.equation.unknowns:
+            if unknown not in problem.initial:
+                return Support(False, f"there is no initial value of '{unknown}'")
+    return YES
 
 
 def _prepared(method, problem, evaluator) -> Prepared:

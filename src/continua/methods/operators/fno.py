@@ -79,6 +79,8 @@ class FNO(AbstractLearnedMethod):
             return Support(False, "FNO needs axes that are all periodic")
         if problem.unknown_parameters:
             return Support(False, "FNO cannot recover unknown parameters")
+        if not all(equation.time_orders.values()):
+            return Support(False, "FNO needs a time derivative of every unknown")
         return YES
 
     def generate(self, problem) -> FamilyData:
