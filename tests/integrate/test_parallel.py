@@ -63,4 +63,4 @@ np.testing.assert_allclose(mapped(parts, a), slope, rtol=1e-10)
 
 
 def test_two_devices():
-    two_devices.run("-c", TWO_DEVICES)
+    assert two_devices.failure("-c", TWO_DEVICES) == ""

@@ -119,4 +119,4 @@ check(StochasticHeun(), None, True, False)
 
 
 def test_two_devices():
-    two_devices.run("-c", TWO_DEVICES)
+    assert two_devices.failure("-c", TWO_DEVICES) == ""

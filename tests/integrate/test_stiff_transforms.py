@@ -84,4 +84,4 @@ np.testing.assert_allclose(jax.jit(mapped)(parts, RATE), jax.jit(final)(y0, RATE
 
 
 def test_two_devices():
-    two_devices.run("-c", TWO_DEVICES)
+    assert two_devices.failure("-c", TWO_DEVICES) == ""

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from continua.core.errors import InputError
+from continua.integrate.trajectory import NON_FINITE, STEP_LIMIT, SUCCESS
+from continua.methods.classical.ssp import march, march_evenly
 from continua.problems import shock_tube, sod
 from continua.spaces.finite_volume import CellWall, FiniteVolumeScheme, FiniteVolumeSpace
 from continua.spaces.reconstruct import MUSCL, WENO5, Minmod, MonotonizedCentral, VanLeer
 from continua.spaces.riemann import HLLC, Euler, Law, Rusanov, ShallowWater, spectral_radius
-from continua.spaces.ssp import NON_FINITE, STEP_LIMIT, SUCCESS, march, march_evenly
 
 GAS = Euler(1.4)
 TRANSPORT = Law(lambda u, axis, where: u)

@@ -28,11 +28,11 @@ from continua.methods.classical.conservation import (
     unsupported_walls,
     walls_of,
 )
+from continua.methods.classical.ssp import STAGES, March, march, march_evenly
 from continua.problems import EquationProblem
 from continua.spaces.finite_volume import FiniteVolumeScheme, FiniteVolumeSpace
 from continua.spaces.reconstruct import WENO5, AbstractReconstruction
 from continua.spaces.riemann import AbstractFlux, Rusanov
-from continua.spaces.ssp import STAGES, March, march, march_evenly
 
 _MOST_CELLS = {1: 1024, 2: 128}
 _MOST_SECONDS = 20.0  # after which no finer grid is tried

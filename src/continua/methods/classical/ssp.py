@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from continua.integrate.trajectory import NON_FINITE, STEP_LIMIT, SUCCESS
 from continua.spaces.finite_volume import FiniteVolumeScheme
 from continua.spaces.riemann import State, admissible
 
-SUCCESS, STEP_LIMIT, NON_FINITE = 0, 1, 2  # as an integrator has them
 _HALVINGS = 12  # of a step that does not keep what must be positive
 # Each stage is `kept u + share (v + dt F(t + at dt, v))` of the stage before, `v`.
 _STAGES = ((0.0, 1.0, 0.0), (3 / 4, 1 / 4, 1.0), (1 / 3, 2 / 3, 1 / 2))
