@@ -29,7 +29,8 @@ class Equation:
 
     **Arguments:**
 
-    - `expressions`: text in the grammar of `parse`, or SymPy equations.
+    - `expressions`: text in the grammar of `parse`, or SymPy equations; one between vectors
+      counts for each component.
     - `unknowns`: names of the unknown functions of all coordinates.
     - `coordinates`: names, time first where there is time.
     - `parameters`: names of scalars; their values belong to a problem.
@@ -62,6 +63,13 @@ class Equation:
             times = [c for c in self.coordinates if c in _TIME_NAMES]
             object.__setattr__(self, "time", times[0] if times else None)
         _check_names(self)
+        if len(self.symbolic) != len(self.unknowns):
+            raise InputError(
+                f"{len(self.symbolic)} expressions for "
+                f"{len(self.unknowns)} unknowns ({', '.join(self.unknowns)})",
+                where="equation.expressions",
+                fix="write one expression for each unknown",
+            )
         for unknown in self.unknowns:
             if not any(unknown == jet[0] for jet in self.jets):
                 raise InputError(
@@ -83,7 +91,7 @@ class Equation:
 
     @functools.cached_property
     def symbolic(self) -> tuple[sympy.Expr, ...]:
-        """`left - right` for each expression, `d(...)` kept as it was written."""
+        """`left - right` for each unknown, `d(...)` kept as it was written."""
         outer = dataclasses.replace(self.scope, unknowns=(), fields=())
         values = {
             sympy.Function(name, real=True): sympy.Lambda(
@@ -93,8 +101,9 @@ class Equation:
             for name, text in self.definitions.items()
         }
         parsed = [
-            parse_equation(text, self.scope, where=f"equation.expressions[{i}]")
+            part
             for i, text in enumerate(self.expressions)
+            for part in parse_equation(text, self.scope, where=f"equation.expressions[{i}]")
         ]
         return tuple(_substitute(expression, values) for expression in parsed)
 
@@ -269,10 +278,3 @@ def _check_names(equation: Equation) -> None:
     for group in ("unknowns", "coordinates", "expressions"):
         if not getattr(equation, group):
             raise InputError(f"{group} is empty", where=f"equation.{group}")
-    if len(equation.expressions) != len(equation.unknowns):
-        raise InputError(
-            f"{len(equation.expressions)} expressions for "
-            f"{len(equation.unknowns)} unknowns ({', '.join(equation.unknowns)})",
-            where="equation.expressions",
-            fix="write one expression for each unknown",
-        )

@@ -5,7 +5,8 @@ from typing import Any
 import sympy
 from sympy.printing.latex import LatexPrinter
 
-from continua.equations.parse import parse_expression
+from continua.equations.parse import parse_sides
+from continua.equations.vectors import Vector
 
 
 class _Printer(LatexPrinter):
@@ -64,8 +65,9 @@ def latex(equation) -> str:
     printer.time = equation.time
     lines = []
     for text in equation.expressions:
-        left, right = (
-            parse_expression(side, equation.scope, where="equation") for side in text.split("=")
-        )
-        lines.append(f"{printer.doprint(left)} = {printer.doprint(right)}")
+        sides = parse_sides(text, equation.scope, where="equation")
+        count = max(len(side.parts) if isinstance(side, Vector) else 1 for side in sides)
+        parts = [side.parts if isinstance(side, Vector) else (side,) * count for side in sides]
+        for left, right in zip(*parts, strict=True):
+            lines.append(f"{printer.doprint(left)} = {printer.doprint(right)}")
     return r" \\ ".join(lines)

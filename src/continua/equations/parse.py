@@ -8,7 +8,9 @@
     atom       = number | name | name "(" sum { "," sum } ")" | "(" sum ")"
 
 `u_xx` is a derivative of the unknown `u`; `d(flux, x)` and `d(flux, x, 2)`
-differentiate any expression, `lap(v)` sums the second space derivatives.
+differentiate any expression, `lap(v)` sums the second space derivatives. Vectors are
+`vec(u, v)` and `grad(u)`, taken by `div`, `curl`, `dot`, `norm`, `lap` and `d`; an equation
+between vectors is one for each component.
 """
 
 import dataclasses
@@ -19,6 +21,8 @@ from typing import Any, NoReturn
 import sympy
 
 from continua.core.errors import InputError, suggest
+from continua.equations import vectors
+from continua.equations.vectors import Vector, VectorError
 
 FUNCTIONS = {
     "sin": sympy.sin,
@@ -41,7 +45,7 @@ FUNCTIONS = {
     "max": sympy.Max,
 }
 CONSTANTS = {"pi": sympy.pi}
-OPERATORS = ("d", "lap")
+OPERATORS = ("d", "lap", "grad", "div", "curl", "dot", "norm", "vec")
 
 _TOKEN = re.compile(
     r"(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
@@ -185,10 +189,16 @@ class _Parser:
             self.fail(f"more than {_DEEPEST_NESTING} nested brackets")
         value = self.product()
         while operator := self.take("+", "-"):
-            right = self.product()
-            value = value + right if operator == "+" else value - right
+            token = self.token
+            value = self.combined(operator, value, self.product(), token)
         self.depth -= 1
         return value
+
+    def combined(self, operator: str, left, right, token: _Token):
+        try:
+            return vectors.combine(operator, left, right)
+        except VectorError as error:
+            self.fail(str(error), token=token)
 
     def product(self):
         value = self.unary()
@@ -197,7 +207,7 @@ class _Parser:
             right = self.unary()
             if operator == "/" and right.is_zero:
                 self.fail("division by zero", token=token)
-            value = value * right if operator == "*" else value / right
+            value = self.combined(operator, value, right, token)
         if self.token.kind in ("number", "name") or self.token.text == "(":
             self.fail(
                 f"an operator is missing before '{self.token.text}'",
@@ -222,6 +232,8 @@ class _Parser:
         token = self.token
         exponent = self.unary()
         self.depth -= 1
+        if isinstance(base, Vector) or isinstance(exponent, Vector):
+            self.fail("a vector has no power", "write dot(v, v) or norm(v)", token)
         if base.is_number and exponent.is_number and not _fits(base, exponent):
             self.fail("the power of these numbers is too large", token=token)
         return _power(base, exponent)
@@ -284,10 +296,8 @@ class _Parser:
         while self.take(","):
             arguments.append(self.sum())
         self.close(token)
-        if token.text == "d":
-            return self.derivative(token, arguments)
-        if token.text == "lap":
-            return self.laplacian(token, arguments)
+        if token.text in OPERATORS:
+            return self.operator(token, arguments)
         if token.text not in FUNCTIONS:
             self.fail(
                 f"unknown function '{token.text}'",
@@ -301,7 +311,38 @@ class _Parser:
                 f"argument{'s' if several else ''}, got {len(arguments)}",
                 token=token,
             )
+        if any(isinstance(a, Vector) for a in arguments):
+            self.fail(f"{token.text} takes numbers, got a vector", token=token)
         return FUNCTIONS[token.text](*arguments)
+
+    def operator(self, token: _Token, arguments):
+        name = token.text
+        if name == "d":
+            return self.derivative(token, arguments)
+        if name != "vec":
+            count = 2 if name == "dot" else 1
+            if len(arguments) != count:
+                words = {1: "one argument", 2: "two arguments"}[count]
+                self.fail(f"{name} takes {words}", token=token)
+        space = tuple(map(coordinate_symbol, self.scope.space))
+        if name in ("lap", "grad", "div", "curl") and not space:
+            self.fail(f"{name} needs a space coordinate", token=token)
+        try:
+            if name == "vec":
+                return vectors.vector(*arguments)
+            if name == "dot":
+                return vectors.dot(*arguments)
+            if name == "norm":
+                return sympy.sqrt(vectors.dot(arguments[0], arguments[0]))
+            operators = {
+                "lap": vectors.laplacian,
+                "grad": vectors.gradient,
+                "div": vectors.divergence,
+                "curl": vectors.curl,
+            }
+            return operators[name](space, arguments[0])
+        except VectorError as error:
+            self.fail(str(error), token=token)
 
     def derivative(self, token: _Token, arguments):
         symbols = [coordinate_symbol(c) for c in self.scope.coordinates]
@@ -314,16 +355,7 @@ class _Parser:
         order = arguments[2] if len(arguments) == 3 else sympy.Integer(1)
         if not (isinstance(order, sympy.Integer) and 1 <= order <= 8):
             self.fail("the order of d must be a whole number from 1 to 8", token=token)
-        return sympy.Derivative(arguments[0], (arguments[1], order))
-
-    def laplacian(self, token: _Token, arguments):
-        if len(arguments) != 1:
-            self.fail("lap takes one argument", token=token)
-        if not self.scope.space:
-            self.fail("lap needs a space coordinate", token=token)
-        return sympy.Add(
-            *(sympy.Derivative(arguments[0], (coordinate_symbol(c), 2)) for c in self.scope.space)
-        )
+        return vectors.partial(arguments[0], arguments[1], order)
 
 
 def _number(text: str) -> sympy.Expr:
@@ -361,14 +393,22 @@ def parse_expression(text: Any, scope: Scope, *, where: str) -> sympy.Expr:
     - `scope`: the names that it may use.
     - `where`: the place that an error names.
 
-    **Raises:** `InputError` with place, cause and fix for text outside the grammar.
+    **Raises:** `InputError` with place, cause and fix for text outside the grammar, and
+    for a vector.
     """
     if not isinstance(text, str):
         raise InputError(f"got {type(text).__name__}, expected an expression as text", where=where)
-    return _parse(text, text, scope, where)
+    value = _parse(text, text, scope, where)
+    if isinstance(value, Vector):
+        raise InputError(
+            f"'{text.strip()}' is a vector, expected a number",
+            where=where,
+            fix="write one of its components",
+        )
+    return value
 
 
-def _parse(text: str, whole: str, scope: Scope, where: str) -> sympy.Expr:
+def _parse(text: str, whole: str, scope: Scope, where: str) -> Any:
     """`text`, which stands in its place in the `whole` that an error shows."""
     parser = _Parser(text, whole, scope, where)
     value = parser.sum()
@@ -376,13 +416,14 @@ def _parse(text: str, whole: str, scope: Scope, where: str) -> sympy.Expr:
         if parser.token.text == ")":
             parser.fail("')' closes nothing", "balance the brackets")
         parser.fail(f"'{parser.token.text}' is not expected")
-    if value.has(sympy.zoo, sympy.nan, sympy.oo, sympy.I):
-        raise InputError(f"'{text.strip()}' is not a finite real expression", where=where)
+    for part in value.parts if isinstance(value, Vector) else (value,):
+        if part.has(sympy.zoo, sympy.nan, sympy.oo, sympy.I):
+            raise InputError(f"'{text.strip()}' is not a finite real expression", where=where)
     return value
 
 
-def parse_equation(text: Any, scope: Scope, *, where: str) -> sympy.Expr:
-    """`left = right` as the expression `left - right`.
+def parse_sides(text: Any, scope: Scope, *, where: str) -> tuple[Any, Any]:
+    """The two sides of an equation, SymPy expressions or `Vector`s.
 
     **Arguments:** as `parse_expression`.
 
@@ -398,4 +439,19 @@ def parse_equation(text: Any, scope: Scope, *, where: str) -> sympy.Expr:
             raise InputError(f"the {name} side of '{text}' is empty", where=where)
     # The right side is parsed in place, so that columns refer to the whole text.
     padded = " " * (len(left) + 1) + right
-    return _parse(left, text, scope, where) - _parse(padded, text, scope, where)
+    return _parse(left, text, scope, where), _parse(padded, text, scope, where)
+
+
+def parse_equation(text: Any, scope: Scope, *, where: str) -> tuple[sympy.Expr, ...]:
+    """`left = right` as `left - right`, one expression a component.
+
+    **Arguments:** as `parse_expression`.
+
+    **Raises:** `InputError` for text that is not one equation.
+    """
+    left, right = parse_sides(text, scope, where=where)
+    try:
+        value = vectors.combine("-", left, right)
+    except VectorError as error:
+        raise InputError(f"{error}: '{text}'", where=where) from error
+    return value.parts if isinstance(value, Vector) else (value,)
