@@ -227,6 +227,8 @@ def _checked(solution: Solution, problem: Any) -> Solution:
     mesh = np.meshgrid(*(solution.grid[c] for c in solution.coordinates), indexing="ij")
     values = solution.values(*mesh)
     bad = ~np.isfinite(values).all(axis=0)
+    if problem.kind == "equation":
+        bad &= problem.inside(*mesh)
     if not bad.any():
         return solution
     first = np.argwhere(bad)[0]

@@ -168,7 +168,14 @@ class Solution:
 
 
 def error_metrics(values, exact, unknowns: tuple[str, ...]) -> dict[str, float]:
-    """The errors of `Solution.error` from arrays `(c, t, ...)`; NaN gives infinity."""
+    """The errors of `Solution.error` from arrays `(c, t, ...)`; NaN gives infinity.
+
+    Points where neither has a value do not count: they lie outside of a region.
+    """
+    outside = np.isnan(values).all(axis=0) & np.isnan(exact).all(axis=0)
+    if outside.all():
+        raise InputError("there is no point at which both have values", where="solution.error")
+    values, exact = (np.where(outside, 0.0, a) for a in (values, exact))
 
     def relative(a, b) -> float:
         difference, size = np.linalg.norm(np.ravel(a - b)), np.linalg.norm(np.ravel(b))

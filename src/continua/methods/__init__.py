@@ -4,6 +4,7 @@ from continua.core.errors import InputError, suggest
 from continua.methods.classical.chebyshev import Chebyshev
 from continua.methods.classical.choose import best_classical
 from continua.methods.classical.finite_differences import FiniteDifferences
+from continua.methods.classical.finite_elements import FiniteElements
 from continua.methods.classical.finite_volumes import FiniteVolumes
 from continua.methods.classical.implicit import ImplicitRungeKutta
 from continua.methods.classical.parameter_fit import ParameterFit
@@ -20,6 +21,7 @@ METHODS = {
     for cls in (
         Spectral,
         FiniteDifferences,
+        FiniteElements,
         Chebyshev,
         FiniteVolumes,
         RungeKutta,
@@ -59,6 +61,7 @@ __all__ = [
     "RK4",
     "Chebyshev",
     "FiniteDifferences",
+    "FiniteElements",
     "FiniteVolumes",
     "ImplicitRungeKutta",
     "Mean",

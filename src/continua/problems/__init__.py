@@ -1,6 +1,12 @@
 """Problems: what is known, as values."""
 
-from continua.problems.conditions import Condition, Measurements, Unknown, Walls
+from continua.problems.conditions import (
+    Condition,
+    FluxCondition,
+    Measurements,
+    Unknown,
+    Walls,
+)
 from continua.problems.csv_files import series_from_csv
 from continua.problems.equation import EquationProblem
 from continua.problems.family import FamilyData, FamilyProblem
@@ -19,6 +25,7 @@ from continua.problems.library import (
     decaying_turbulence,
     double_pendulum,
     double_well,
+    elasticity,
     figure_eight,
     fisher_kpp,
     fitzhugh_nagumo,
@@ -29,6 +36,7 @@ from continua.problems.library import (
     glucose_insulin,
     gray_scott,
     heat,
+    heat_disk,
     henon_heiles,
     heston,
     hires,
@@ -36,7 +44,9 @@ from continua.problems.library import (
     kdv,
     kepler,
     kolmogorov_flow,
+    kovasznay,
     kuramoto_sivashinsky,
+    lid_driven_cavity,
     lorenz,
     lorenz96,
     lotka_volterra,
@@ -47,6 +57,8 @@ from continua.problems.library import (
     pendulum,
     pleiades,
     poisson,
+    poisson_corner,
+    poisson_hole,
     quadrants,
     robertson,
     roessler,
@@ -58,6 +70,7 @@ from continua.problems.library import (
     sod,
     stiff_linear,
     stochastic_lorenz,
+    stokes,
     swift_hohenberg,
     taylor_green,
     van_der_pol,
@@ -80,12 +93,36 @@ from continua.problems.reference import (
     AnalyticReference,
     FormulaReference,
 )
+from continua.problems.region_files import region_from_file
+from continua.problems.regions import (
+    AbstractRegion,
+    Box,
+    Disk,
+    LShape,
+    MeshRegion,
+    Perforated,
+)
 from continua.problems.sampled import SampledField
 from continua.problems.series import Series, SeriesProblem
 from continua.problems.stochastic import StochasticProblem
 from continua.problems.write_toml import to_toml
 
 __all__ = [
+    "poisson_corner",
+    "poisson_hole",
+    "heat_disk",
+    "elasticity",
+    "stokes",
+    "kovasznay",
+    "lid_driven_cavity",
+    "region_from_file",
+    "FluxCondition",
+    "Perforated",
+    "MeshRegion",
+    "LShape",
+    "Disk",
+    "Box",
+    "AbstractRegion",
     "PROBLEMS",
     "AbstractProblem",
     "AbstractReference",

@@ -4,10 +4,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-import sympy
 
 from continua.core.errors import InputError, suggest
-from continua.equations import Equation, Scope, parse_expression
+from continua.equations import Equation
 from continua.problems.conditions import (
     Condition,
     Measurements,
@@ -16,7 +15,8 @@ from continua.problems.conditions import (
     as_formula,
     as_number,
 )
-from continua.problems.formulas import evaluate
+from continua.problems.formulas import check_formula, evaluate
+from continua.problems.parts import check_geometry, check_parts
 
 _SLACK = 1e-9  # of an axis, by which a measurement may lie outside of it
 
@@ -40,13 +40,21 @@ def check_equation_problem(problem: Any) -> dict[str, Any]:
             where=f"parameters.{next(iter(unknown))}",
             fix="give a number, or measurements under [data]",
         )
-    domain = _check_domain(equation, problem.domain)
+    given = problem.domain
+    if problem.geometry is not None:
+        given = check_geometry(equation, problem.geometry, given)
+    domain = _check_domain(equation, given)
     values = {**known, **{name: u.start for name, u in unknown.items()}}
     fields = {
         "parameters": known,
         "unknown_parameters": unknown,
         "domain": domain,
-        "boundary": _check_boundary(equation, problem.boundary),
+        "boundary": (
+            _check_boundary(equation, problem.boundary)
+            if problem.geometry is None
+            else check_parts(equation, problem.geometry, problem.boundary)
+        ),
+        "means": _check_means(equation, problem.means),
         "num_points": _check_num_points(equation, problem.num_points),
         "data": _check_data(equation, domain, problem.data),
     }
@@ -117,21 +125,6 @@ def _check_names(given: Iterable[Any], known: Iterable[str], where: str, kind: s
             raise InputError(
                 f"'{name}' is no {kind} of the equation", where=where, fix=suggest(str(name), known)
             )
-
-
-def check_formula(text: Any, equation: Equation, where: str) -> sympy.Expr:
-    """A formula in coordinates and parameters of an equation, parsed.
-
-    **Arguments:**
-
-    - `text`: in the grammar of `equations.parse`.
-    - `equation`: whose names it may use.
-    - `where`: the place that an error names.
-
-    **Raises:** `InputError` for anything else in it.
-    """
-    scope = Scope(equation.coordinates, (), equation.parameters)
-    return parse_expression(text, scope, where=where)
 
 
 def _check_boundary(equation: Equation, boundary: Mapping[str, Any]) -> dict:
@@ -226,6 +219,13 @@ def _check_condition(
         check_formula(str(a), equation, where)
     if all(not isinstance(a, str) and a == 0 for a in condition.coefficients.values()):
         raise InputError(f"all coefficients of '{unknown}' are zero", where=where)
+
+
+def _check_means(equation: Equation, means: Mapping[str, Any]) -> dict[str, float]:
+    _check_names(means, equation.unknowns, "means", "unknown")
+    if means and not equation.space:
+        raise InputError("an equation without space has no means over it", where="means")
+    return {name: as_number(value, f"means.{name}") for name, value in means.items()}
 
 
 def _check_num_points(equation: Equation, num_points: Mapping[str, Any]) -> dict[str, int]:

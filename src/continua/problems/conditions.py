@@ -71,6 +71,27 @@ class Condition:
 
 
 @dataclasses.dataclass(frozen=True)
+class FluxCondition:
+    """`n . F = g` on a part of the boundary of a region, `n` the outward normal.
+
+    `F` is what stands under `div(...)` in the equation of the unknown, everything taken to
+    its left side: `-a grad(u)` in `-div(a*grad(u)) = f`.
+
+    **Arguments:**
+
+    - `unknown`: the name of the unknown whose equation it is.
+    - `value`: `g`, text in coordinates and parameters; 0, nothing passes.
+    """
+
+    unknown: str
+    value: Any = "0"
+
+    def __post_init__(self):
+        value = as_formula(self.value, f"condition on '{self.unknown}'")
+        object.__setattr__(self, "value", value)
+
+
+@dataclasses.dataclass(frozen=True)
 class Walls:
     """Conditions on the two ends of an axis.
 

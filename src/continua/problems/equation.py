@@ -10,7 +10,7 @@ from continua.equations import Equation
 from continua.problems.checks import check_equation_problem
 from continua.problems.conditions import Measurements, Unknown
 from continua.problems.problem import AbstractProblem
-from continua.problems.reference import AbstractReference
+from continua.problems.reference import AbstractReference, InsideReference
 
 TIMES = {True: 51, False: 201}  # evaluation times with space, and without
 NODES = {0: 128, 1: 128, 2: 64, 3: 32}  # evaluation nodes an axis, by the number of space axes
@@ -28,7 +28,12 @@ class EquationProblem(AbstractProblem):
     - `parameters`: values of known parameters.
     - `unknown_parameters`: an `Unknown` for each that is to be found from `data`.
     - `initial`: text for each state (`u`, and `u_t` where the order in time is 2, ...).
-    - `boundary`: `"periodic"` or `Walls` for each space coordinate.
+    - `boundary`: `"periodic"` or `Walls` for each space coordinate; with a `geometry` a tuple
+      of `Condition` (its first derivative along the outward normal) and `FluxCondition` for
+      each label of its boundary.
+    - `geometry`: an `AbstractRegion` of the plane, `None` for the whole box.
+    - `means`: the mean over the domain of an unknown that equation and conditions leave free
+      up to a constant, as between insulated walls.
     - `data`: `Measurements`, or `None`.
     - `num_points`: of the evaluation grid, a coordinate; 201 times for an ordinary and
       51 for a partial equation, 128 nodes in one space dimension, 64 an axis in two and 32 in
@@ -49,6 +54,8 @@ class EquationProblem(AbstractProblem):
     unknown_parameters: Mapping[str, Unknown] = dataclasses.field(default_factory=dict)
     initial: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     boundary: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    geometry: Any = None
+    means: Mapping[str, float] = dataclasses.field(default_factory=dict)
     data: Measurements | None = None
     num_points: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     reference: Any = None
@@ -62,7 +69,11 @@ class EquationProblem(AbstractProblem):
             object.__setattr__(self, name, value)
         if isinstance(self.reference, AbstractReference):
             # `dataclasses.replace` hands on the reference of the problem before.
-            object.__setattr__(self, "reference", self.reference.adapted(self))
+            reference = self.reference.adapted(self)
+            if reference is not None and self.geometry is not None:
+                axes = tuple(self.equation.coordinates.index(c) for c in self.equation.space)
+                reference = InsideReference(reference, self.geometry, axes)
+            object.__setattr__(self, "reference", reference)
 
     def evaluation_grid(self) -> dict[str, np.ndarray]:
         """Uniform nodes of each coordinate, ends included but for the upper end of a
@@ -76,6 +87,20 @@ class EquationProblem(AbstractProblem):
             periodic = self.boundary.get(name) == "periodic"
             grid[name] = np.linspace(low, high, count, endpoint=not periodic)
         return grid
+
+    def inside(self, *coordinates: Any) -> np.ndarray:
+        """Which points of space lie in the geometry; all of them where it is the box.
+
+        **Arguments:**
+
+        - `coordinates`: an array for each coordinate of the equation; they broadcast.
+        """
+        arrays = np.broadcast_arrays(*(np.asarray(c, float) for c in coordinates))
+        if self.geometry is None:
+            return np.ones(arrays[0].shape, bool)
+        named = dict(zip(self.equation.coordinates, arrays, strict=True))
+        points = np.stack([named[c].reshape(-1) for c in self.equation.space], axis=-1)
+        return self.geometry.contains(points).reshape(arrays[0].shape)
 
     def all_parameters(self) -> dict[str, float]:
         """Known parameters, and the starts of unknown ones."""

@@ -32,6 +32,21 @@ def evaluate(
     )
 
 
+def check_formula(text: Any, equation: Equation, where: str) -> sympy.Expr:
+    """A formula in coordinates and parameters of an equation, parsed.
+
+    **Arguments:**
+
+    - `text`: in the grammar of `equations.parse`.
+    - `equation`: whose names it may use.
+    - `where`: the place that an error names.
+
+    **Raises:** `InputError` for anything else in it.
+    """
+    scope = Scope(equation.coordinates, (), equation.parameters)
+    return parse_expression(text, scope, where=where)
+
+
 @functools.lru_cache(maxsize=256)
 def compiled(text: str, coordinates: tuple[str, ...], parameters: tuple[str, ...] = ()) -> Callable:
     """A formula as a NumPy function of coordinates and parameters.

@@ -5,7 +5,9 @@ import sympy
 from continua.core.errors import InputError
 from continua.equations import Equation, Scope, parse_expression
 from continua.equations.compile import jet_symbols, jets_in, replace_jets
-from continua.problems.conditions import Condition
+from continua.problems.conditions import Condition, FluxCondition
+
+NORMAL = "n"  # the axis of a derivative along the outward normal
 
 
 def condition_of(key: str, value: str, equation: Equation, axis: str, where: str) -> Condition:
@@ -21,10 +23,12 @@ def condition_of(key: str, value: str, equation: Equation, axis: str, where: str
 
     **Raises:** `InputError` for anything but such a mix.
     """
-    scope = Scope(equation.coordinates, equation.unknowns, equation.parameters, (), equation.time)
+    normal = (axis,) if axis == NORMAL and axis not in equation.coordinates else ()
+    coordinates = (*equation.coordinates, *normal)
+    scope = Scope(coordinates, equation.unknowns, equation.parameters, (), equation.time)
     left = parse_expression(key, scope, where=where).doit()
-    jets = jets_in(left, equation.coordinates)
-    place = equation.coordinates.index(axis) if axis in equation.coordinates else -1
+    jets = jets_in(left, coordinates)
+    place = coordinates.index(axis) if axis in coordinates else -1
     names = {name for name, _ in jets}
     along = all(sum(orders) == orders[place] for _, orders in jets)
     if len(names) != 1 or not along:
@@ -34,7 +38,7 @@ def condition_of(key: str, value: str, equation: Equation, axis: str, where: str
             fix=f"write {equation.unknowns[0]}, {equation.unknowns[0]}_{axis}, or a sum of both",
         )
     symbols = jet_symbols(jets)
-    flat = replace_jets(left, equation.coordinates, symbols)
+    flat = replace_jets(left, coordinates, symbols)
     coefficients: dict[int, float | str] = {}
     rest = flat
     for (_, orders), symbol in symbols.items():
@@ -52,7 +56,23 @@ def condition_of(key: str, value: str, equation: Equation, axis: str, where: str
     return Condition(names.pop(), coefficients, value)
 
 
-def key_of(condition: Condition, axis: str) -> str:
+def part_condition(
+    key: str, value: str, equation: Equation, where: str
+) -> Condition | FluxCondition:
+    """A condition on a part of a region's boundary: as `condition_of` with derivatives
+    `u_n` along the outward normal, or `flux(u)`.
+
+    **Arguments:**
+
+    - `key`, `value`, `equation`, `where`: as `condition_of`.
+    """
+    inner = key.strip()
+    if inner.startswith("flux(") and inner.endswith(")"):
+        return FluxCondition(inner[5:-1].strip(), value)
+    return condition_of(key, value, equation, NORMAL, where)
+
+
+def key_of(condition: Condition | FluxCondition, axis: str) -> str:
     """The left side of a condition as text; `condition_of` reads it back.
 
     **Arguments:**
@@ -60,6 +80,8 @@ def key_of(condition: Condition, axis: str) -> str:
     - `condition`: whose left side it is.
     - `axis`: the coordinate that is constant on the wall.
     """
+    if isinstance(condition, FluxCondition):
+        return f"flux({condition.unknown})"
     terms = []
     for order, a in condition.coefficients.items():
         name = condition.unknown + (f"_{axis * order}" if order else "")

@@ -1,5 +1,6 @@
 """Problem files: TOML to problems. Nothing in a file is ever executed."""
 
+import dataclasses
 import pathlib
 import tomllib
 from typing import Any
@@ -16,14 +17,16 @@ from continua.problems.csv_files import (
     series_from_csv,
     series_of,
 )
+from continua.problems.dataset import from_hdf5
 from continua.problems.equation import EquationProblem
 from continua.problems.family import FamilyProblem
-from continua.problems.mixes import condition_of
+from continua.problems.mixes import condition_of, part_condition
 from continua.problems.moments import with_moments
 from continua.problems.netcdf import field_from, from_netcdf, measurements_from
 from continua.problems.numerical import with_reference
 from continua.problems.random_fields import GaussianField, LikeInitial
 from continua.problems.reference import AnalyticReference, FormulaReference
+from continua.problems.region_files import region_of
 from continua.problems.sampled import SampledField
 from continua.problems.section import Section
 from continua.problems.series import Series, SeriesProblem
@@ -32,18 +35,23 @@ from continua.problems.stochastic import StochasticProblem
 Problem = EquationProblem | StochasticProblem | SeriesProblem | FamilyProblem
 
 _LABELS = ("name", "title", "citation", "notes")
-_CONDITIONS = ("domain", "initial", "boundary", "data", "grid", "reference", "family")
+_CONDITIONS = (
+    *("domain", "geometry", "initial", "boundary", "means"),
+    *("data", "grid", "reference", "family"),
+)
 _EQUATION = ("unknowns", "coordinates", "expressions", "definitions", "time")
 _SERIES = ("file", "time", "variables", "split", "id", "table")
 _COUNTS = ("num_points", "num_train", "num_test", "seed")
-_FAMILY = (*_LABELS, *_COUNTS, "times", "tolerance", "distribution")
+_FAMILY = (*_LABELS, *_COUNTS, "times", "tolerance", "distribution", "parameters")
+_STORED = ("data", "test", "fields", "periodic", "history", "every", "every_time", "frames")
 _DISTRIBUTIONS = {"gaussian": GaussianField, "like_initial": LikeInitial}
 _TOP = (*_LABELS, "equation", "parameters", "fields", "series", "stochastic", *_CONDITIONS)
 
 
 def load(path: str | pathlib.Path) -> Problem:
     """A problem from a file: `.toml` as described in the documentation, `.csv` with
-    observed series, `.nc` with series or pairs of functions.
+    observed series, `.nc` with series or pairs of functions, `.h5` or `.hdf5` with these
+    or with simulations (see `from_hdf5`), or the folder of a data set.
 
     **Arguments:**
 
@@ -54,8 +62,10 @@ def load(path: str | pathlib.Path) -> Problem:
     path = pathlib.Path(path)
     if path.suffix == ".csv":
         return series_from_csv(path)
-    if path.suffix in (".nc", ".nc4", ".h5"):
+    if path.suffix in (".nc", ".nc4"):
         return from_netcdf(path)
+    if path.suffix in (".h5", ".hdf5") or path.is_dir():
+        return from_hdf5(path)
     text = read_text(path)
     try:
         return parse_toml(text, path.parent, path.stem)
@@ -87,6 +97,8 @@ def parse_toml(text: str, folder: pathlib.Path, name: str = "problem") -> Proble
         return _series_problem(file, folder, labels)
     if "stochastic" in file:
         return _stochastic_problem(file, folder, labels)
+    if "data" in Section(file.data.get("family"), "family"):
+        return _stored_family(file, folder, labels)
     problem = _equation_problem(file, folder, labels)
     return _family(file.section("family", _FAMILY), problem, file)
 
@@ -155,6 +167,9 @@ def _parameters(section: Section) -> tuple[dict[str, float], dict[str, Unknown]]
 def _equation_problem(file: Section, folder: pathlib.Path, labels) -> EquationProblem:
     equation = _equation(file, folder)
     known, unknown = _parameters(file.section("parameters"))
+    region = region_of(file.section("geometry"), folder)
+    boundary = file.section("boundary")
+    means = file.section("means")
     problem = EquationProblem(
         **labels,
         equation=equation,
@@ -162,7 +177,9 @@ def _equation_problem(file: Section, folder: pathlib.Path, labels) -> EquationPr
         parameters=known,
         unknown_parameters=unknown,
         initial=file.formulas("initial"),
-        boundary=_boundary(file.section("boundary"), equation),
+        boundary=_boundary(boundary, equation) if region is None else _parts(boundary, equation),
+        geometry=region,
+        means={name: means.number(name) for name in means.data},
         data=_data(file.section("data", ("file", "columns", "table")), folder, equation),
         num_points=_num_points(file.section("grid")),
         reference=_reference(
@@ -173,7 +190,7 @@ def _equation_problem(file: Section, folder: pathlib.Path, labels) -> EquationPr
 
 
 def _stochastic_problem(file: Section, folder: pathlib.Path, labels) -> StochasticProblem:
-    for key in ("boundary", "data", "reference", "family"):
+    for key in ("geometry", "boundary", "means", "data", "reference", "family"):
         if key in file:
             raise InputError(
                 f"[{key}] does not belong to a stochastic equation", where=key, fix="remove it"
@@ -228,6 +245,17 @@ def _boundary(section: Section, equation: Equation) -> dict[str, Any]:
             )
         found[axis] = Walls(**sides)
     return found
+
+
+def _parts(section: Section, equation: Equation) -> dict[str, Any]:
+    """Conditions on the parts of a region's boundary, by label."""
+    return {
+        label: tuple(
+            part_condition(key, text, equation, section.place(label))
+            for key, text in section.formulas(label).items()
+        )
+        for label in section.data
+    }
 
 
 def _data(section: Section, folder: pathlib.Path, equation: Equation) -> Measurements | None:
@@ -328,6 +356,30 @@ def _inline_series(section: Section, variables) -> dict[str, Any]:
     return {"time": time, "variables": names or (), "series": tuple(found)}
 
 
+def _stored_family(file: Section, folder: pathlib.Path, labels) -> FamilyProblem:
+    """The family of a file of simulations or of a data set."""
+    for key in _TOP:
+        if key in file and key not in (*_LABELS, "family"):
+            raise InputError(
+                f"[{key}] does not belong to a family of a file", where=key, fix="remove it"
+            )
+    section = file.section("family", (*_LABELS, "num_test", *_STORED))
+    whole = [k for k in ("history", "every", "every_time", "frames", "num_test") if k in section]
+    options: dict[str, Any] = {key: section.whole(key, 1) for key in whole}
+    if "fields" in section:
+        options["fields"] = section.texts("fields")
+    if "test" in section:
+        options["test"] = folder / section.text("test")
+    if "periodic" in section:
+        all_axes = isinstance(section.data["periodic"], bool)
+        options["periodic"] = section.data["periodic"] if all_axes else section.texts("periodic")
+    found = from_hdf5(folder / section.text("data"), **options)
+    if not isinstance(found, FamilyProblem):
+        raise InputError("holds no pairs of functions", where="family.data")
+    own = {key: section.text(key) for key in _LABELS if key in section}
+    return dataclasses.replace(found, **{**labels, **own})
+
+
 def _family(section: Section, problem: EquationProblem, file: Section) -> Problem:
     if "family" not in file:
         return problem
@@ -346,6 +398,7 @@ def _family(section: Section, problem: EquationProblem, file: Section) -> Proble
         for k in inner.data
         if k != "kind"
     }
+    ranges = section.section("parameters")
     return FamilyProblem(
         name=section.text("name", f"{problem.name}_family"),
         title=section.text("title", problem.title),
@@ -353,6 +406,7 @@ def _family(section: Section, problem: EquationProblem, file: Section) -> Proble
         notes=section.text("notes"),
         base=problem,
         times=tuple(section.numbers("times")) if "times" in section else (),
+        parameter_ranges={n: tuple(ranges.numbers(n)) for n in ranges.data},
         **{k: section.whole(k, 0) for k in _COUNTS if k in section},
         **{k: section.number(k) for k in ("tolerance",) if k in section},
         distribution=cls(**settings),

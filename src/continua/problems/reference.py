@@ -158,6 +158,43 @@ class AnalyticReference(_AbstractExact):
         return EXACT[self.name](*arrays, **self.parameters)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class InsideReference(AbstractReference):
+    """A reference without values outside of a region.
+
+    **Arguments:**
+
+    - `inner`: the reference, of all points.
+    - `region`: an `AbstractRegion`.
+    - `axes`: which coordinates are the place in it.
+    """
+
+    inner: AbstractReference
+    region: Any
+    axes: tuple[int, int]
+
+    @property
+    def error(self) -> float:
+        return self.inner.error
+
+    @property
+    def evidence(self) -> str:
+        return self.inner.evidence
+
+    def adapted(self, problem: Any) -> AbstractReference | None:
+        return self.inner.adapted(problem)
+
+    def values(self, *coordinates: Any) -> np.ndarray:
+        arrays = np.broadcast_arrays(*(np.asarray(c, float) for c in coordinates))
+        points = np.stack([arrays[axis].reshape(-1) for axis in self.axes], axis=-1)
+        inside = self.region.contains(points).reshape(arrays[0].shape)
+        # Where nothing is asked, the first point inside stands in: formulas may fail there.
+        asked = [np.where(inside, a, a[inside][0] if inside.any() else a) for a in arrays]
+        found = np.array(self.inner.values(*asked), float)
+        found[:, ~inside] = np.nan
+        return found
+
+
 def points_of(names: tuple[str, ...], coordinates: tuple[Any, ...]) -> list[np.ndarray]:
     """Coordinates as arrays of one shape.
 

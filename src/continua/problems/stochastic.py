@@ -66,6 +66,8 @@ class StochasticProblem(AbstractProblem):
     # What `check_equation_problem` looks at and a stochastic problem does not have.
     unknown_parameters: ClassVar[Mapping[str, Unknown]] = {}
     boundary: ClassVar[Mapping[str, Any]] = {}
+    geometry: ClassVar[None] = None
+    means: ClassVar[Mapping[str, float]] = {}
     data: ClassVar[None] = None
 
     def __post_init__(self):

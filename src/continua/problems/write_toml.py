@@ -10,9 +10,10 @@ import numpy as np
 from continua.core.errors import InputError
 from continua.problems.equation import EquationProblem
 from continua.problems.family import FamilyProblem
-from continua.problems.mixes import key_of
+from continua.problems.mixes import NORMAL, key_of
 from continua.problems.random_fields import GaussianField
-from continua.problems.reference import AnalyticReference, FormulaReference
+from continua.problems.reference import AnalyticReference, FormulaReference, InsideReference
+from continua.problems.region_files import region_table
 from continua.problems.sampled import SampledField
 from continua.problems.series import SeriesProblem
 from continua.problems.stochastic import StochasticProblem
@@ -107,8 +108,10 @@ def _equation_tables(problem: EquationProblem) -> dict[str, Any]:
     return {
         **_formula_tables(problem),
         "domain": {name: list(ends) for name, ends in problem.domain.items()},
+        "geometry": region_table(problem.geometry),
         "initial": dict(problem.initial),
         "boundary": {axis: _walls(axis, walls) for axis, walls in problem.boundary.items()},
+        "means": dict(problem.means),
         "grid": dict(problem.num_points),
         "data": _data(problem),
         "reference": _reference(problem.reference),
@@ -164,6 +167,8 @@ def _field(name: str, field: Any) -> dict[str, Any]:
 def _walls(axis: str, walls: Any) -> Any:
     if isinstance(walls, str):
         return walls
+    if isinstance(walls, tuple):
+        return {key_of(c, NORMAL): c.value for c in walls}
     sides = {side: getattr(walls, side) for side in ("lower", "upper")}
     return {
         side: {key_of(c, axis): c.value for c in conditions}
@@ -182,6 +187,7 @@ def _data(problem: EquationProblem) -> dict[str, Any]:
 
 def _reference(reference: Any) -> dict[str, Any]:
     """Exact references; numerical ones come back by themselves."""
+    reference = reference.inner if isinstance(reference, InsideReference) else reference
     if isinstance(reference, FormulaReference):
         first: dict[str, Any] = {"formulas": dict(reference.formulas)}
     elif isinstance(reference, AnalyticReference):

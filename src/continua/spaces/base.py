@@ -104,13 +104,13 @@ def product_in_time(t: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def on_product(
-    space: AbstractSpace, fields: np.ndarray, order: np.ndarray, places: np.ndarray
+    space: Any, fields: np.ndarray, order: np.ndarray, places: np.ndarray
 ) -> np.ndarray:
     """Fields at the points of `product_in_time`, interpolation weights taken once.
 
     **Arguments:**
 
-    - `space`: of the fields.
+    - `space`: of the fields, with `shape` and `interpolate`.
     - `fields`: one for each time, `(T, c, *N)`.
     - `order`, `places`: as `product_in_time` returns them.
 

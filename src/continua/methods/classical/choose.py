@@ -6,12 +6,14 @@ from continua.equations import split_system
 from continua.equations.compile import jets_in
 from continua.methods.classical.conservation import may_shock
 from continua.methods.classical.finite_differences import FiniteDifferences
+from continua.methods.classical.finite_elements import FiniteElements
 from continua.methods.classical.finite_volumes import FiniteVolumes
 from continua.methods.classical.implicit import ImplicitRungeKutta
 from continua.methods.classical.parameter_fit import ParameterFit
 from continua.methods.classical.runge_kutta import RungeKutta, stiffness
 from continua.methods.classical.spectral import Spectral
 from continua.methods.classical.stochastic import StochasticIntegrator
+from continua.methods.classical.weak_form import has_constraint
 from continua.problems import EquationProblem, StochasticProblem
 from continua.problems.stepped import Stepped
 from continua.spaces.riemann import HLLC
@@ -23,6 +25,7 @@ def best_classical(problem: Any) -> Any:
     """A classical method for a problem.
 
     Nonlinear conservation laws without diffusion: `FiniteVolumes`, as shocks form.
+    Regions that are no box, and flows with a pressure: `FiniteElements`.
     Periodic in time: `Spectral`, unless second or higher derivatives have variable
     coefficients. Between walls or steady: `FiniteDifferences`. Ordinary: `RungeKutta`,
     or `ImplicitRungeKutta` where fast modes have died out long before the end. Unknown
@@ -47,6 +50,9 @@ def _candidates(problem: Any):
         return
     if not isinstance(problem, EquationProblem) or problem.unknown_parameters:
         yield ParameterFit()
+        return
+    if problem.geometry is not None or has_constraint(problem.equation):
+        yield FiniteElements()
         return
     if problem.equation.space or problem.equation.time is None:
         if may_shock(problem):

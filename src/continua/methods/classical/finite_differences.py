@@ -19,6 +19,7 @@ from continua.core.solution import Solution
 from continua.methods.base import YES, AbstractDirectMethod, Prepared, Support
 from continua.methods.classical import setup
 from continua.methods.classical.grid import GridEvaluator, frames_needed, refined
+from continua.methods.classical.linear import Direct, Linear
 from continua.methods.classical.lines import Lines, StiffLines, explicit_program
 from continua.methods.classical.steady import SteadySolve, solve_steady
 from continua.spaces import FiniteDifferenceSpace
@@ -42,6 +43,8 @@ class FiniteDifferences(AbstractDirectMethod):
     - `order`: of accuracy, 2, 4 or 6; 4. Between walls 6 suits diffusion alone.
     - `rtol`, `atol`: tolerances in time, 1e-7 and 1e-9.
     - `stiff`: whether steps are implicit; `None` decides by the Jacobian.
+    - `linear`: how the sparse systems of steady equations are solved: `Direct()`, or
+      `Krylov(...)` for many nodes, with which Newton's method is inexact; `Direct()`.
 
     **Reference:** fornberg1988generation
     """
@@ -51,6 +54,7 @@ class FiniteDifferences(AbstractDirectMethod):
     rtol: float = 1e-7
     atol: float = 1e-9
     stiff: bool | None = None
+    linear: Linear = Direct()
 
     kind: ClassVar[str] = "classical"
     reference: ClassVar[str] = "fornberg1988generation"
@@ -103,27 +107,52 @@ class FiniteDifferences(AbstractDirectMethod):
         return Prepared(program, inputs, finish, True, tuning)
 
     def _prepare_steady(self, problem) -> Prepared:
+        def field(space) -> np.ndarray:
+            return solve_steady(problem, space, self.linear).field[None]
+
         with stopwatch() as clock:
-            shape, change = self._resolution(
-                problem, lambda s: solve_steady(problem, s).field[None]
-            )
-        space = self._space(problem, shape)
+            shape, change = self._resolution(problem, field)
+            space = self._space(problem, shape)
+            coarse = self._half(problem, space) if self.num_points is not None else None
+            rough = None if coarse is None else (coarse, field(coarse))
 
         def finish(found: SteadySolve) -> Solution:
+            error = change if rough is None else self._halved(problem, space, found, *rough)
             stats = {
                 "evaluations": found.evaluations,
                 "steps": found.iterations,
+                "nonlinear_iterations": found.iterations,
+                "linear_iterations": found.linear_iterations,
+                "residual": found.residual,
+                "imbalance": found.imbalance,
                 "num_points": space.shape[0],
-                "estimated_error": change,
+                "estimated_error": error,
             }
             evaluator = GridEvaluator(found.field[None], space=space)
             result = self._judged(found.result, change)
             return setup.solution_of(self, problem, evaluator, result, stats)
 
         def program(space):
-            return solve_steady(problem, space)
+            return solve_steady(problem, space, self.linear)
 
         return Prepared(program, space, finish, False, clock.seconds)
+
+    def _half(self, problem, space) -> FiniteDifferenceSpace | None:
+        """About every second node; `None` where those would be too few."""
+        shape = tuple(
+            n // 2 if ring else (n - 1) // 2 + 1
+            for n, ring in zip(space.shape, space.periodic, strict=True)
+        )
+        least = 2 * self.order + max(problem.equation.orders[c] for c in problem.equation.space)
+        return self._space(problem, shape) if min(shape) >= least else None
+
+    def _halved(self, problem, space, found: SteadySolve, coarse, rough) -> float:
+        """The error of a solution by its distance to that on about every second node."""
+        grid = problem.evaluation_grid()
+        axes = {c: grid[c] for c in problem.equation.space}
+        fine = setup.on_grid(space, found.field[None], axes)
+        change = setup.relative_change(setup.on_grid(coarse, rough, axes), fine)
+        return change / ((coarse.spacing(0) / space.spacing(0)) ** self.order - 1)
 
     def _space(self, problem, shape: tuple[int, ...]) -> FiniteDifferenceSpace:
         names, lower, upper = setup.box(problem)

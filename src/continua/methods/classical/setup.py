@@ -19,10 +19,19 @@ from continua.problems.formulas import evaluate
 from continua.spaces import AbstractSpace, Boundary, FiniteDifferenceSpace, WallCondition
 
 
-def forward_problem(problem: Any, name: str) -> Support:
-    """Whether a problem is an equation with all its parameters known."""
+def forward_problem(problem: Any, name: str, *, region: bool = False) -> Support:
+    """Whether a problem is an equation with all its parameters known.
+
+    **Arguments:**
+
+    - `problem`: of any kind.
+    - `name`: of the method.
+    - `region`: whether the method takes other regions than boxes.
+    """
     if not isinstance(problem, EquationProblem):
         return Support(False, f"{name} needs an equation with its conditions")
+    if problem.geometry is not None and not region:
+        return Support(False, f"{name} needs a box, FiniteElements takes any region")
     if problem.unknown_parameters:
         return Support(False, f"{name} cannot recover unknown parameters")
     return YES

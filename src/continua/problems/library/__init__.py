@@ -15,6 +15,15 @@ from continua.problems.library.conservation import (
     shu_osher,
     sod,
 )
+from continua.problems.library.elements import (
+    elasticity,
+    heat_disk,
+    kovasznay,
+    lid_driven_cavity,
+    poisson_corner,
+    poisson_hole,
+    stokes,
+)
 from continua.problems.library.families import burgers_family
 from continua.problems.library.fluids import (
     decaying_turbulence,
@@ -74,6 +83,13 @@ PROBLEMS: dict[str, Callable[..., Any]] = {
         dam_break,
         fisher_kpp,
         poisson,
+        poisson_corner,
+        poisson_hole,
+        heat_disk,
+        elasticity,
+        stokes,
+        kovasznay,
+        lid_driven_cavity,
         lotka_volterra,
         lorenz,
         van_der_pol,
@@ -137,6 +153,13 @@ def get(name: str) -> Any:
 
 
 __all__ = [
+    "poisson_corner",
+    "poisson_hole",
+    "heat_disk",
+    "elasticity",
+    "stokes",
+    "kovasznay",
+    "lid_driven_cavity",
     "PROBLEMS",
     "acoustics",
     "advection",
