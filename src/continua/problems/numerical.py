@@ -10,6 +10,7 @@ from continua.core.errors import InputError
 from continua.equations.vorticity import vorticity_form
 from continua.problems.equation import EquationProblem
 from continua.problems.reference import AbstractReference, check_times, points_of
+from continua.problems.solve_cavity import cavity_reference
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,8 +91,10 @@ def numerical_reference(problem: EquationProblem) -> AbstractReference | None:
     parameters or the form of the equation stand against both. Nothing is solved yet.
     """
     equation = problem.equation
-    if problem.unknown_parameters or equation.time is None:
+    if problem.unknown_parameters:
         return None
+    if equation.time is None:
+        return cavity_reference(problem)
     bare = dataclasses.replace(problem, reference=None)
     if vorticity_form(equation) is None:
         try:

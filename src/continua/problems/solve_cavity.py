@@ -11,11 +11,25 @@ import functools
 from typing import Any
 
 import numpy as np
+import sympy
 from numpy.polynomial import chebyshev, legendre
 
 from continua.core.errors import InputError
+from continua.equations import Equation
+from continua.equations.parse import coordinate_symbol
+from continua.problems.formulas import check_formula
 from continua.problems.reference import AbstractReference, points_of
 
+NAVIER_STOKES = Equation(
+    (
+        "dot(vec(u, v), grad(u)) - lap(u)/Re + p_x = 0",
+        "dot(vec(u, v), grad(v)) - lap(v)/Re + p_y = 0",
+        "div(vec(u, v)) = 0",
+    ),
+    ("u", "v", "p"),
+    ("x", "y"),
+    ("Re",),
+)
 _MODES = (18, 24)  # polynomials an axis: of the estimate and of the reference
 _MOST_ITERATIONS = 30
 _EASY = 150.0  # Reynolds number up to which Newton's method needs no start
@@ -179,8 +193,8 @@ class CavityReference(AbstractReference):
     lid: tuple[float, ...]
     re: float
 
-    def adapted(self, problem: Any) -> AbstractReference:
-        return dataclasses.replace(self, re=problem.parameters["Re"])
+    def adapted(self, problem: Any) -> AbstractReference | None:
+        return cavity_reference(problem)
 
     @property
     def error(self) -> float:
@@ -196,6 +210,38 @@ class CavityReference(AbstractReference):
     def values(self, *coordinates: Any) -> np.ndarray:
         x, y = points_of(("x", "y"), coordinates)
         return _solved(self)[0].values(x.ravel(), y.ravel()).reshape(3, *x.shape)
+
+
+def cavity_reference(problem: Any) -> CavityReference | None:
+    """The reference of a problem, `None` where it is not this flow.
+
+    **Arguments:**
+
+    - `problem`: an `EquationProblem`.
+    """
+    square = {"x": (0.0, 1.0), "y": (0.0, 1.0)}
+    if problem.equation != NAVIER_STOKES or problem.domain != square or problem.geometry:
+        return None
+    lid, sides = "0", []
+    for axis, walls in problem.boundary.items():
+        for side, conditions in (("lower", walls.lower), ("upper", walls.upper)):
+            for condition in conditions:
+                if condition.coefficients != {0: 1.0}:
+                    return None
+                if (axis, side, condition.unknown) == ("y", "upper", "u"):
+                    lid = condition.value
+                else:
+                    sides.append(condition.value)
+    if set(sides) != {"0"} or dict(problem.means) != {"p": 0.0}:
+        return None
+    x, formula = coordinate_symbol("x"), check_formula(lid, problem.equation, "boundary")
+    if not (formula.free_symbols <= {x} and formula.is_polynomial(x)):
+        return None
+    coefficients = tuple(float(c) for c in reversed(sympy.Poly(formula, x).all_coeffs()))
+    polynomial = np.polynomial.Polynomial(coefficients)
+    ends = [abs(f(x)) for f in (polynomial, polynomial.deriv()) for x in (0.0, 1.0)]
+    resting = max(ends) < 1e-12
+    return CavityReference(coefficients, problem.parameters["Re"]) if resting else None
 
 
 @functools.lru_cache(maxsize=4)

@@ -5,7 +5,7 @@ from continua.problems.conditions import Condition, FluxCondition, Walls
 from continua.problems.equation import EquationProblem
 from continua.problems.reference import FormulaReference
 from continua.problems.regions import AbstractRegion, Disk, LShape, Perforated
-from continua.problems.solve_cavity import CavityReference
+from continua.problems.solve_cavity import NAVIER_STOKES, CavityReference
 
 _PLANE = ("x", "y")
 
@@ -187,7 +187,7 @@ def kovasznay(*, re: float = 40.0) -> EquationProblem:
     return EquationProblem(
         name="kovasznay",
         title="Kovasznay flow",
-        equation=_navier_stokes(),
+        equation=NAVIER_STOKES,
         domain={"x": (-0.5, 1.0), "y": (-0.5, 1.5)},
         parameters=parameters,
         boundary=_walls({"u": u, "v": v}),
@@ -213,7 +213,7 @@ def lid_driven_cavity(*, re: float = 100.0, smooth: bool = True) -> EquationProb
     return EquationProblem(
         name="lid_driven_cavity",
         title="Lid-driven cavity",
-        equation=_navier_stokes(),
+        equation=NAVIER_STOKES,
         domain={"x": (0.0, 1.0), "y": (0.0, 1.0)},
         parameters={"Re": re},
         boundary={"x": Walls(still, still), "y": Walls(still, lid)},
@@ -221,17 +221,4 @@ def lid_driven_cavity(*, re: float = 100.0, smooth: bool = True) -> EquationProb
         reference=CavityReference((0.0, 0.0, 16.0, -32.0, 16.0), re) if smooth else None,
         citation="shen1991hopf" if smooth else "botella1998benchmark",
         notes=f"Eddies in the corners, where derivatives have no bound. {corners}".strip(),
-    )
-
-
-def _navier_stokes() -> Equation:
-    return Equation(
-        (
-            "dot(vec(u, v), grad(u)) - lap(u)/Re + p_x = 0",
-            "dot(vec(u, v), grad(v)) - lap(v)/Re + p_y = 0",
-            "div(vec(u, v)) = 0",
-        ),
-        ("u", "v", "p"),
-        _PLANE,
-        ("Re",),
     )
