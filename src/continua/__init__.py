@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from continua.core.solution import Estimate, Solution
     from continua.equations import Equation
     from continua.integrate import check_gradient
+    from continua.problems.dataset import generate
     from continua.solve import SolveError, solve
 
 __version__ = "0.1.0"
@@ -50,6 +51,7 @@ _HOMES = {
     "check_gradient": "continua.integrate",
     "citation": "continua.core.citations",
     "compare": "continua.compare",
+    "generate": "continua.problems.dataset",
     "solve": "continua.solve",
 }
 
@@ -97,6 +99,7 @@ __all__ = [
     "compare",
     "core",
     "equations",
+    "generate",
     "integrate",
     "methods",
     "nets",

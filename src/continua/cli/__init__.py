@@ -33,5 +33,8 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        sys.stderr.write("continua: interrupted; `continua resume RUN` goes on from --out\n")
+        again = "`continua resume RUN` goes on from --out"
+        if words[:1] == ["generate"]:
+            again = "the same command goes on from there"
+        sys.stderr.write(f"continua: interrupted; {again}\n")
         return 1

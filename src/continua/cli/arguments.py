@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional, subcommand
 
+from continua.cli.generate import Generate
+
 
 @dataclasses.dataclass(frozen=True)
 class Solve:
@@ -147,6 +149,7 @@ COMMANDS = {
     Solve: "solve",
     Fit: "fit",
     Compare: "compare",
+    Generate: "generate",
     Bench: "bench",
     List: "list",
     Show: "show",
@@ -158,6 +161,7 @@ Command = (
     Annotated[Solve, subcommand("solve")]
     | Annotated[Fit, subcommand("fit")]
     | Annotated[Compare, subcommand("compare")]
+    | Annotated[Generate, subcommand("generate")]
     | Annotated[Bench, subcommand("bench")]
     | Annotated[List, subcommand("list")]
     | Annotated[Show, subcommand("show")]

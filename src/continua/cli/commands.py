@@ -10,6 +10,7 @@ import numpy as np
 from continua.cli import arguments as args
 from continua.cli.benchmarks import benchmark_names, run_benchmark
 from continua.cli.find import find
+from continua.cli.generate import Generate, make_dataset
 from continua.cli.method import parse_method
 from continua.cli.show import listing, show_text
 from continua.cli.terminal import case_progress, console, emit, training_progress
@@ -234,6 +235,11 @@ def _tell_comparison(found, page) -> None:
     for sentence in found.verdict:
         screen.print(sentence, markup=False, highlight=False)
     screen.print(f"report: {page}", markup=False)
+
+
+def run_generate(command: Generate, rest: list[str]) -> int:
+    """`continua generate`."""
+    return make_dataset(command)
 
 
 def run_bench(command: args.Bench, rest: list[str]) -> int:

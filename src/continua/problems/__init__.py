@@ -8,6 +8,7 @@ from continua.problems.conditions import (
     Walls,
 )
 from continua.problems.csv_files import series_from_csv
+from continua.problems.dataset import Dataset, from_hdf5, load_dataset
 from continua.problems.equation import EquationProblem
 from continua.problems.family import FamilyData, FamilyProblem
 from continua.problems.library import (
@@ -71,11 +72,13 @@ from continua.problems.library import (
     stiff_linear,
     stochastic_lorenz,
     stokes,
+    sunspots,
     swift_hohenberg,
     taylor_green,
     van_der_pol,
     wave,
 )
+from continua.problems.library.measured import sunspots_monthly
 from continua.problems.moments import MomentReference, SpectrumReference
 from continua.problems.mutate import ChangedReference, coupled, damped, rescaled
 from continua.problems.netcdf import from_netcdf
@@ -85,6 +88,7 @@ from continua.problems.numerical import (
     numerical_reference,
     with_reference,
 )
+from continua.problems.pdebench import from_pdebench
 from continua.problems.problem import AbstractProblem
 from continua.problems.random_fields import GaussianField, LikeInitial
 from continua.problems.read_toml import Problem, load, parse_toml
@@ -105,39 +109,34 @@ from continua.problems.regions import (
 from continua.problems.sampled import SampledField
 from continua.problems.series import Series, SeriesProblem
 from continua.problems.stochastic import StochasticProblem
+from continua.problems.the_well import from_the_well
+from continua.problems.ts_files import from_aeon, read_ts, series_from_ts
 from continua.problems.write_toml import to_toml
 
 __all__ = [
-    "poisson_corner",
-    "poisson_hole",
-    "heat_disk",
-    "elasticity",
-    "stokes",
-    "kovasznay",
-    "lid_driven_cavity",
-    "region_from_file",
-    "FluxCondition",
-    "Perforated",
-    "MeshRegion",
-    "LShape",
-    "Disk",
-    "Box",
-    "AbstractRegion",
     "PROBLEMS",
     "AbstractProblem",
     "AbstractReference",
+    "AbstractRegion",
     "AnalyticReference",
+    "Box",
     "ChangedReference",
     "Condition",
+    "Dataset",
+    "Disk",
     "EquationProblem",
     "FamilyData",
     "FamilyProblem",
+    "FluxCondition",
     "FormulaReference",
     "GaussianField",
+    "LShape",
     "LikeInitial",
     "Measurements",
+    "MeshRegion",
     "MomentReference",
     "OdeReference",
+    "Perforated",
     "Problem",
     "SampledField",
     "Series",
@@ -158,21 +157,27 @@ __all__ = [
     "coupled",
     "cox_ingersoll_ross",
     "dam_break",
-    "decaying_turbulence",
     "damped",
+    "decaying_turbulence",
     "double_pendulum",
     "double_well",
+    "elasticity",
     "figure_eight",
     "fisher_kpp",
     "fitzhugh_nagumo",
     "fitzhugh_nagumo_waves",
+    "from_aeon",
+    "from_hdf5",
     "from_netcdf",
+    "from_pdebench",
+    "from_the_well",
     "geometric_brownian",
     "get",
     "ginzburg_landau",
     "glucose_insulin",
     "gray_scott",
     "heat",
+    "heat_disk",
     "henon_heiles",
     "heston",
     "hires",
@@ -180,8 +185,11 @@ __all__ = [
     "kdv",
     "kepler",
     "kolmogorov_flow",
+    "kovasznay",
     "kuramoto_sivashinsky",
+    "lid_driven_cavity",
     "load",
+    "load_dataset",
     "lorenz",
     "lorenz96",
     "lotka_volterra",
@@ -194,12 +202,17 @@ __all__ = [
     "pendulum",
     "pleiades",
     "poisson",
+    "poisson_corner",
+    "poisson_hole",
     "quadrants",
+    "read_ts",
+    "region_from_file",
     "rescaled",
     "robertson",
     "roessler",
     "schroedinger",
     "series_from_csv",
+    "series_from_ts",
     "shock_tube",
     "shu_osher",
     "sine_gordon",
@@ -207,6 +220,9 @@ __all__ = [
     "sod",
     "stiff_linear",
     "stochastic_lorenz",
+    "stokes",
+    "sunspots",
+    "sunspots_monthly",
     "swift_hohenberg",
     "taylor_green",
     "to_toml",

@@ -8,12 +8,17 @@ from typing import Any, ClassVar
 import numpy as np
 
 from continua.core.cost import stopwatch
-from continua.core.errors import InputError
+from continua.core.errors import InputError, suggest
+from continua.problems.conditions import as_number
 from continua.problems.equation import NODES, EquationProblem
 from continua.problems.kept import kept
 from continua.problems.problem import AbstractProblem
 from continua.problems.random_fields import GaussianField, LikeInitial
+from continua.problems.stepped import Stepped
+from continua.problems.stored import StoredArray
 from continua.problems.values import AbstractValue
+
+Functions = np.ndarray | StoredArray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -22,12 +27,13 @@ class FamilyData(AbstractValue):
 
     **Arguments:**
 
-    - `train`, `test`: inputs `(n, c, *N)` and outputs `(n, k, *N)`.
+    - `train`, `test`: inputs `(n, c, *N)` and outputs `(n, k, *N)`, in memory or read
+      from a file when they are asked for.
     - `seconds`: that making them took, 0 for those of a file.
     """
 
-    train: tuple[np.ndarray, np.ndarray]
-    test: tuple[np.ndarray, np.ndarray]
+    train: tuple[Functions, Functions]
+    test: tuple[Functions, Functions]
     seconds: float = 0.0
 
     silent: ClassVar[tuple[str, ...]] = ("seconds",)
@@ -47,14 +53,17 @@ class FamilyProblem(AbstractProblem):
       the pairs are `stored`.
     - `domain`, `boundary`, `space`: of the functions; those of `base` by default.
     - `inputs`, `outputs`: names of channels; by default the states of `base` (unknowns
-      first) and its unknowns at each of the later times.
+      first) and the parameters that vary, and its unknowns at each of the later times;
+      those that have a time derivative.
     - `times`: the initial time and those of the outputs; begin and end by default.
     - `num_points`: nodes an axis.
     - `num_train`, `num_test`: functions of each part, 1000 and 100.
     - `seed`: of the draws, 0.
     - `distribution`: of the initial states.
+    - `parameter_ranges`: low and high of the parameters of `base` that are drawn anew
+      for each function, evenly between them; none. They are inputs, the same everywhere.
     - `tolerance`: largest relative change when the solver is refined, 1e-6.
-    - `stored`: pairs of a data file, in place of `base`.
+    - `stored`: pairs of a data file, in place of those that `base` would give.
     - `citation`: a key of `core/refs.bib`; `notes`: what is hard about it.
 
     **Raises:** `InputError` where the parts do not fit.
@@ -74,6 +83,7 @@ class FamilyProblem(AbstractProblem):
     num_test: int = 100
     seed: int = 0
     distribution: GaussianField | LikeInitial = GaussianField()
+    parameter_ranges: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
     tolerance: float = 1e-6
     stored: FamilyData | None = None
     citation: str = ""
@@ -82,7 +92,8 @@ class FamilyProblem(AbstractProblem):
     kind: ClassVar[str] = "family"
 
     def __post_init__(self):
-        for name, least in (("num_points", 8), ("num_train", 1), ("num_test", 1), ("seed", 0)):
+        points = 8 if self.stored is None else 2
+        for name, least in (("num_points", points), ("num_train", 1), ("num_test", 1), ("seed", 0)):
             value = getattr(self, name)
             if value < least:
                 raise InputError(f"got {value}, expected {least} or more", where=f"family.{name}")
@@ -122,7 +133,9 @@ class FamilyProblem(AbstractProblem):
         """
         from continua.problems.generate import initial_state
 
-        return initial_state(problem, self.evaluation_grid())
+        states = initial_state(problem, self.evaluation_grid())
+        values = problem.all_parameters()
+        return np.stack([*states, *(np.full(self.shape, values[n]) for n in self.parameter_ranges)])
 
     @staticmethod
     def around(
@@ -166,14 +179,26 @@ def _computed(family: FamilyProblem) -> FamilyData:
 
 
 def input_names(base: EquationProblem) -> tuple[str, ...]:
-    """The states of a problem, its unknowns first.
+    """The states of a problem, those that are unknowns first.
 
     **Arguments:**
 
     - `base`: in time.
     """
-    unknowns = base.equation.unknowns
+    unknowns = stepped_unknowns(base)
     return (*unknowns, *(s for s in base.states() if s not in unknowns))
+
+
+def stepped_unknowns(base: EquationProblem) -> tuple[str, ...]:
+    """The unknowns that have a time derivative: of a flow its vorticity, from which the
+    stream function follows at every instant.
+
+    **Arguments:**
+
+    - `base`: in time.
+    """
+    states = base.states()
+    return tuple(u for u in base.equation.unknowns if u in states)
 
 
 def _of_base(family: FamilyProblem) -> dict[str, Any]:
@@ -189,6 +214,9 @@ def _of_base(family: FamilyProblem) -> dict[str, Any]:
             raise InputError(f"the axis '{axis}' is not periodic", where=where)
     if base.unknown_parameters:
         raise InputError("has unknown parameters", where=where, fix="give them values")
+    if (missing := Stepped(base).missing) is not None:
+        raise InputError(f"'{missing}' has no time derivative", where=where)
+    unknowns = stepped_unknowns(base)
     start, end = base.domain[equation.time]
     times = tuple(float(t) for t in family.times) or (start, end)
     inside = times[0] == start and times[-1] <= end + 1e-9 * (end - start)
@@ -197,17 +225,42 @@ def _of_base(family: FamilyProblem) -> dict[str, Any]:
             f"times must increase from {start:g} to {end:g} at most", where="family.times"
         )
     if len(times) == 2:
-        outputs = equation.unknowns
+        outputs = unknowns
     else:
-        outputs = tuple(f"{u}_{i}" for i in range(1, len(times)) for u in equation.unknowns)
-    fixed = {"inputs": input_names(base), "outputs": tuple(outputs), "space": equation.space}
+        outputs = tuple(f"{u}_{i}" for i in range(1, len(times)) for u in unknowns)
+    ranges = _ranges(family.parameter_ranges, base)
+    names = (*input_names(base), *ranges)
+    fixed = {"inputs": names, "outputs": tuple(outputs), "space": equation.space}
     for name, value in fixed.items():
         if tuple(getattr(family, name)) not in ((), value):
             raise InputError(
                 f"must be ({', '.join(value)}), as the equation says", where=f"family.{name}"
             )
     domain = {c: base.domain[c] for c in equation.space}
-    return {**fixed, "times": times, "domain": domain, "boundary": dict(base.boundary)}
+    found = {"times": times, "domain": domain, "parameter_ranges": ranges}
+    return {**fixed, **found, "boundary": dict(base.boundary)}
+
+
+def _ranges(
+    ranges: Mapping[str, tuple[float, ...]], base: EquationProblem
+) -> dict[str, tuple[float, float]]:
+    found = {}
+    for name, ends in ranges.items():
+        where = f"family.parameter_ranges.{name}"
+        if name not in base.parameters:
+            raise InputError(
+                "is no parameter of the equation", where=where, fix=suggest(name, base.parameters)
+            )
+        try:
+            low, high = (as_number(end, where) for end in ends)
+        except (TypeError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"got {ends!r}, expected low and high", where=where) from error
+        if not low < high:
+            raise InputError(f"[{low:g}, {high:g}] is empty", where=where, fix="low before high")
+        found[name] = (low, high)
+    return found
 
 
 def _of_stored(family: FamilyProblem) -> dict[str, Any]:
@@ -219,7 +272,8 @@ def _of_stored(family: FamilyProblem) -> dict[str, Any]:
     for pair in (data.train, data.test):
         if len(pair[0]) != len(pair[1]) or not len(pair[0]):
             raise InputError("needs an output for each input, and one at least", where=where)
-        if not all(np.all(np.isfinite(a)) for a in pair):
+        # What is read from a file later is checked when it is read.
+        if not all(np.all(np.isfinite(a)) for a in pair if isinstance(a, np.ndarray)):
             raise InputError("the functions hold values that are not finite", where=where)
     for names, array in zip((family.inputs, family.outputs), data.train, strict=True):
         if len(names) != array.shape[1]:

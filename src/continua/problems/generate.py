@@ -1,6 +1,12 @@
-"""The functions of a family: random initial states, and their solutions."""
+"""The functions of a family: random initial states, and their solutions.
 
-from typing import Any
+Function `i` of part `j` comes from the generator with the seed `[seed, j, i]`: first the
+noise of its state, then its parameters. So it does not depend on how many there are, nor on
+how many are solved at once.
+"""
+
+import dataclasses
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,23 +14,70 @@ import numpy as np
 from continua.core.errors import InputError
 from continua.core.precision import precision
 from continua.problems.equation import EquationProblem
-from continua.problems.family import FamilyData, FamilyProblem, input_names
+from continua.problems.family import (
+    FamilyData,
+    FamilyProblem,
+    input_names,
+    stepped_unknowns,
+)
 from continua.problems.formulas import evaluate
 from continua.problems.random_fields import functions
 from continua.problems.refine import refine
 from continua.problems.solve_periodic import run_many, space_of
 
 _PROBED = 6  # functions by which the resolution is chosen
-_BATCH = 50
+_MOST_AT_ONCE, _MEMORY = 64, 2**26  # functions, and bytes of their coefficients
 _COARSEST = {1: 128, 2: 64}
 _FINEST = {1: 2048, 2: 256}
 _FEWEST, _MOST = 32, 2**14  # steps from the first to the last time
 
 
+@dataclasses.dataclass(frozen=True)
+class Draws:
+    """Functions of a family before they are solved.
+
+    **Arguments:**
+
+    - `numbers`: of the functions, `(n,)`.
+    - `spectra`: of the states in the order of the equation, `(n, s, *W)`.
+    - `parameters`: that vary, `(n, p)`.
+    """
+
+    numbers: np.ndarray
+    spectra: np.ndarray
+    parameters: np.ndarray
+
+    def rows(self, which: np.ndarray) -> "Draws":
+        """Some of them.
+
+        **Arguments:**
+
+        - `which`: row numbers.
+        """
+        return Draws(self.numbers[which], self.spectra[which], self.parameters[which])
+
+
+def draw(family: FamilyProblem, part: int, numbers: Sequence[int] | np.ndarray) -> Draws:
+    """Draw some functions by their numbers.
+
+    **Arguments:**
+
+    - `family`: with a base equation.
+    - `part`: 0 for training, 1 for testing.
+    - `numbers`: which.
+    """
+    which = np.asarray(numbers, int)
+    spectra, parameters = [], []
+    ends = np.array([*family.parameter_ranges.values()], float).reshape(-1, 2)
+    for number in which:
+        rng = np.random.default_rng([family.seed, part, int(number)])
+        spectra.append(family.distribution.draw(family.base, rng))
+        parameters.append(ends[:, 0] + np.ptp(ends, axis=1) * rng.random(len(ends)))
+    return Draws(which, np.stack(spectra), np.stack(parameters))
+
+
 def generate(family: FamilyProblem) -> FamilyData:
     """Draw and solve; the resolution is chosen by refinement, not by the grid of the data.
-
-    A few functions choose it; where a steeper one diverges there, it is doubled for all.
 
     **Arguments:**
 
@@ -32,25 +85,21 @@ def generate(family: FamilyProblem) -> FamilyData:
 
     **Raises:** `InputError` where solves diverge.
     """
-    train = _spectra(family, 0, family.num_train)
-    test = _spectra(family, 1, family.num_test)
+    parts = [draw(family, i, range(n)) for i, n in enumerate((family.num_train, family.num_test))]
     with precision("float64"):
-        probes = _spectra(family, 0, _PROBED)
-        size, steps = _resolution(family, probes)
-        while True:
-            try:
-                outputs = [_outputs(family, s, size, steps) for s in (train, test)]
-                break
-            except InputError:
-                if not _affordable(family, 2 * size, 2 * steps):
-                    raise
-                size, steps = 2 * size, 2 * steps
-    inputs = [_inputs(family, s) for s in (train, test)]
-    return FamilyData(train=(inputs[0], outputs[0]), test=(inputs[1], outputs[1]))
+        size, steps = resolution(family)
+        batch = rows_at_once(family, size)
+        train, test = (
+            (input_functions(family, p), _in_blocks(family, p, size, steps, batch)) for p in parts
+        )
+    return FamilyData(train=train, test=test)
 
 
-def _affordable(family: FamilyProblem, size: int, steps: int) -> bool:
-    return size <= _FINEST[len(family.space)] and steps * _saves(family.times)[0] <= _MOST
+def _in_blocks(family: FamilyProblem, draws: Draws, size: int, steps: int, batch: int):
+    count = len(draws.numbers)
+    blocks = [np.arange(b, min(b + batch, count)) for b in range(0, count, batch)]
+    rows = [output_functions(family, draws.rows(b), size, steps, batch) for b in blocks]
+    return np.concatenate(rows)
 
 
 def initial_state(problem: EquationProblem, grid: dict[str, np.ndarray]) -> np.ndarray:
@@ -71,22 +120,77 @@ def initial_state(problem: EquationProblem, grid: dict[str, np.ndarray]) -> np.n
     )
 
 
-def _spectra(family: FamilyProblem, part: int, count: int) -> np.ndarray:
-    """Spectra of the states (in the order of the equation): `(n, s, *W)`."""
-    seeds = ([family.seed, part, i] for i in range(count))
-    return np.stack(
-        [family.distribution.draw(family.base, np.random.default_rng(s)) for s in seeds]
+def input_functions(family: FamilyProblem, draws: Draws) -> np.ndarray:
+    """The states on the family's grid, and the parameters that vary: `(n, c, *N)`.
+
+    **Arguments:**
+
+    - `family`: with a base equation.
+    - `draws`: of it.
+    """
+    names = _base(family).states()
+    states = _states(family, draws.spectra, family.shape)
+    order = [names.index(name) for name in family.inputs if name not in family.parameter_ranges]
+    shape = (*draws.parameters.shape, *(1,) * len(family.shape))
+    constants = np.broadcast_to(
+        draws.parameters.reshape(shape), (*draws.parameters.shape, *family.shape)
     )
+    return np.concatenate([states[:, order], constants], axis=1)
+
+
+def output_functions(
+    family: FamilyProblem, draws: Draws, size: int, steps: int, batch: int
+) -> np.ndarray:
+    """Values of the unknowns at the later times on the family's grid: `(n, k, *N)`.
+
+    A function that diverges is solved again, it alone, with twice the nodes and steps.
+
+    **Arguments:**
+
+    - `family`: with a base equation.
+    - `draws`: of it, `batch` at the most.
+    - `size`, `steps`: nodes an axis, and steps between saves.
+    - `batch`: rows that the program is compiled for.
+
+    **Raises:** `InputError` where a function diverges however fine the resolution.
+    """
+    values = _solved(family, draws, size, steps, batch)
+    while len(bad := np.flatnonzero(~_finite_rows(values))):
+        size, steps = 2 * size, 2 * steps
+        if not _affordable(family, size, steps):
+            raise InputError(
+                f"the solution of function {draws.numbers[bad[0]]} diverges",
+                where=f"family '{family.name}'",
+                fix="shorten the time, or draw smaller initial states",
+            )
+        few = min(batch, 1 << (len(bad) - 1).bit_length())  # so that few programs are compiled
+        values[bad] = _solved(family, draws.rows(bad), size, steps, few)
+    return values
+
+
+def _finite_rows(values: np.ndarray) -> np.ndarray:
+    return np.asarray(np.isfinite(values).all(axis=tuple(range(1, values.ndim))))
+
+
+def _affordable(family: FamilyProblem, size: int, steps: int) -> bool:
+    return size <= _FINEST[len(family.space)] and steps * saves_of(family)[0] <= _MOST
+
+
+def rows_at_once(family: FamilyProblem, size: int) -> int:
+    """Functions that are solved together, so that their coefficients fit in 64 MiB.
+
+    **Arguments:**
+
+    - `family`: with a base equation.
+    - `size`: nodes an axis.
+    """
+    states = len(_base(family).states())
+    each = 8 * states * (saves_of(family)[0] + 1) * size ** len(family.space)
+    return int(np.clip(_MEMORY // each, 1, _MOST_AT_ONCE))
 
 
 def _states(family: FamilyProblem, spectra: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return family.distribution.transform(family.base, functions(spectra, shape))
-
-
-def _inputs(family: FamilyProblem, spectra: np.ndarray) -> np.ndarray:
-    states = _base(family).states()
-    order = [states.index(name) for name in family.inputs]
-    return _states(family, spectra, family.shape)[:, order]
 
 
 def _base(family: FamilyProblem) -> EquationProblem:
@@ -94,41 +198,40 @@ def _base(family: FamilyProblem) -> EquationProblem:
     return family.base
 
 
-def _outputs(family: FamilyProblem, spectra: np.ndarray, size: int, steps: int) -> np.ndarray:
-    """Values of the unknowns at the later times on the family's grid: `(n, k, *N)`."""
-    rows = []
-    for begin in range(0, len(spectra), _BATCH):
-        part = spectra[begin : begin + _BATCH]
-        full = np.resize(part, (_BATCH, *part.shape[1:])) if len(spectra) > _BATCH else part
-        found = _solve(family, full, size, steps)[: len(part)]
-        rows.append(_on_grid(found, family.shape))
-    values = np.concatenate(rows)
-    if not np.all(np.isfinite(values)):
-        number = int(np.argwhere(~np.isfinite(values))[0, 0])
-        raise InputError(
-            f"the solution of function {number} diverges",
-            where=f"family '{family.name}'",
-            fix="shorten the time, or draw smaller initial states",
-        )
-    return values
+def _solved(family: FamilyProblem, draws: Draws, size: int, steps: int, batch: int) -> np.ndarray:
+    """As `output_functions`, whatever comes out; rows are repeated to fill the batch."""
+    count = len(draws.numbers)
+    full = draws.rows(np.resize(np.arange(count), batch))
+    return _on_grid(_coefficients(family, full, size, steps)[:count], family.shape)
 
 
-def _solve(family: FamilyProblem, spectra: np.ndarray, size: int, steps: int) -> np.ndarray:
+def _coefficients(family: FamilyProblem, draws: Draws, size: int, steps: int) -> np.ndarray:
     """Coefficients of the unknowns at the later times: `(n, T, c, *Nf)`."""
     base = _base(family)
     space = space_of(base, size)
-    start = space.to_spectral(jnp.asarray(_states(family, spectra, space.shape)))
-    saves, indices = _saves(family.times)
-    t0 = np.full(len(spectra), family.times[0])
-    dt = np.full(len(spectra), (family.times[-1] - family.times[0]) / (saves * steps))
-    found = run_many(base, space, start, t0, dt, steps, saves)
-    states = base.states()
-    kept = np.array([states.index(u) for u in base.equation.unknowns])
+    # By numpy, not JAX: small programs for every shape would take longer to compile.
+    real = jnp.zeros(()).dtype
+    states = np.asarray(_states(family, draws.spectra, space.shape), real)
+    start = np.fft.rfftn(states, axes=tuple(range(2, states.ndim))) * np.asarray(space.mask())
+    saves, indices = saves_of(family)
+    dt = (family.times[-1] - family.times[0]) / (saves * steps)
+    values = dict(zip(family.parameter_ranges, draws.parameters.T, strict=True))
+    found = run_many(base, space, start, family.times[0], dt, steps, saves, values)
+    names = base.states()
+    kept = np.array([names.index(u) for u in stepped_unknowns(base)])
     return np.asarray(found)[:, indices][:, :, kept]
 
 
-def _saves(times: tuple[float, ...]) -> tuple[int, np.ndarray]:
-    """Evenly spaced times that hold all output times: how many, and which they are."""
+def saves_of(family: FamilyProblem) -> tuple[int, np.ndarray]:
+    """Evenly spaced times that hold all output times: how many, and which they are.
+
+    **Arguments:**
+
+    - `family`: with times.
+
+    **Raises:** `InputError` where the times have no common step.
+    """
+    times = family.times
     span = times[-1] - times[0]
     shares = (np.asarray(times[1:]) - times[0]) / span
     for count in range(len(shares), 1001):
@@ -153,17 +256,67 @@ def _on_grid(coefficients: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return functions(spectra, shape)
 
 
-def _resolution(family: FamilyProblem, probes: Any) -> tuple[int, int]:
-    """Nodes, and steps between saves, that a doubling of either hardly improves."""
+def resolution(family: FamilyProblem, tolerance: float | None = None) -> tuple[int, int]:
+    """Nodes, and steps between saves, that a doubling of either hardly improves.
+
+    The first functions choose it, and one of them at either end of every parameter's range.
+
+    **Arguments:**
+
+    - `family`: with a base equation.
+    - `tolerance`: relative L2 change that is hardly any; the family's.
+    """
     dimensions = len(family.space)
-    saves, _ = _saves(family.times)
+    saves, _ = saves_of(family)
     coarse = (_COARSEST[dimensions],) * dimensions
+    probes = _with_ends(family, draw(family, 0, range(_PROBED)))
     found = refine(
-        lambda size, steps: _on_grid(_solve(family, probes, size, steps), coarse),
+        lambda size, steps: _on_grid(_coefficients(family, probes, size, steps), coarse),
         lambda old, new: float(np.linalg.norm(new - old) / np.linalg.norm(new)),
         lambda size, steps: _affordable(family, size, steps),
         size=_COARSEST[dimensions],
         steps=max(1, _FEWEST // saves),
-        tolerance=family.tolerance,
+        tolerance=family.tolerance if tolerance is None else tolerance,
     )
     return found.size, found.steps
+
+
+def _with_ends(family: FamilyProblem, draws: Draws) -> Draws:
+    found = [draws]
+    for i, ends in enumerate(family.parameter_ranges.values()):
+        for j, end in enumerate(ends):
+            one = draws.rows(np.array([(2 * i + j) % len(draws.numbers)]))
+            moved = one.parameters.copy()
+            moved[:, i] = end
+            found.append(dataclasses.replace(one, parameters=moved))
+    names = [field.name for field in dataclasses.fields(Draws)]
+    return Draws(**{n: np.concatenate([getattr(d, n) for d in found]) for n in names})
+
+
+def estimated_error(
+    family: FamilyProblem, size: int, steps: int, count: int, precision_name: str
+) -> float:
+    """The largest relative L2 change of some functions when nodes and steps are doubled
+    (or halved, where that is not affordable), the finer solve in double precision.
+
+    **Arguments:**
+
+    - `family`: with a base equation.
+    - `size`, `steps`: as `output_functions`.
+    - `count`: functions of the whole; the probes are spread over them.
+    - `precision_name`: in which they are solved.
+
+    **Raises:** `InputError` as `output_functions`.
+    """
+    numbers = np.unique(np.linspace(0, count - 1, _PROBED).astype(int))
+    probes = draw(family, 0, numbers)
+    finer = _affordable(family, 2 * size, 2 * steps)
+    other = (2 * size, 2 * steps) if finer else (size // 2, max(1, steps // 2))
+    with precision(precision_name):
+        found = output_functions(family, probes, size, steps, len(numbers))
+    with precision("float64"):
+        exact = output_functions(family, probes, *other, len(numbers))
+    axes = tuple(range(1, found.ndim))
+    gaps = np.sqrt(np.sum((np.asarray(found, float) - exact) ** 2, axis=axes))
+    sizes = np.sqrt(np.sum(exact**2, axis=axes))
+    return float(np.max(gaps / np.where(sizes > 0, sizes, 1.0)))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -116,45 +117,60 @@ def space_of(problem: EquationProblem, size: int) -> FourierSpace:
     return FourierSpace(names, low, high, (size,) * len(names))
 
 
-def stepper(problem: EquationProblem, space: FourierSpace):
+def stepper(
+    problem: EquationProblem, space: FourierSpace, parameters: Mapping[str, Any] | None = None
+):
     """Linear symbol and nonlinearity with the problem's parameters.
 
     **Arguments:**
 
     - `problem`: periodic and in time.
     - `space`: a Fourier space.
+    - `parameters`: numbers in place of those of the problem.
 
     **Returns:** `L`, and `N(t, y_hat)`.
     """
     symbol, nonlinear, _ = Stepped(problem).split(space)
     values = {n: jnp.asarray(v) for n, v in problem.all_parameters().items()}
+    values.update(parameters or {})
     return symbol(values), lambda t, y_hat: nonlinear(t, y_hat, values)
 
 
-def run_many(problem, space, states: Any, t0: Any, dt: Any, steps: int, saves: int):
+def run_many(
+    problem,
+    space,
+    states: Any,
+    t0: Any,
+    dt: Any,
+    steps: int,
+    saves: int,
+    parameters: Mapping[str, Any] | None = None,
+):
     """Step several states at once.
 
     **Arguments:**
 
     - `problem`, `space`: what is solved on what.
     - `states`: coefficients `(n, s, *Nf)`.
-    - `t0`, `dt`: `(n,)`.
+    - `t0`, `dt`: `(n,)`, or one number for all, whose coefficients are then shared.
     - `steps`: between two saved states; `saves`: how many of them.
+    - `parameters`: `(n,)` by name, in place of those of the problem; none.
 
     **Returns:** `(n, saves + 1, s, *Nf)`.
     """
     states, t0, dt = jnp.asarray(states), jnp.asarray(t0), jnp.asarray(dt)
-    return _run(problem, space, states, t0, dt, jnp.asarray(steps, jnp.int32), saves)
+    values = {name: jnp.asarray(v, dt.dtype) for name, v in (parameters or {}).items()}
+    return _run(problem, space, states, t0, dt, values, jnp.asarray(steps, jnp.int32), saves)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 6))
-def _run(problem, space, states, t0, dt, steps, saves):
-    linear, nonlinear = stepper(problem, space)
-
-    def one(y0_hat, t0, dt):
+@functools.partial(jax.jit, static_argnums=(0, 1, 7))
+def _run(problem, space, states, t0, dt, values, steps, saves):
+    def one(y0_hat, t0, dt, values):
+        linear, nonlinear = stepper(problem, space, values)
         return integrate.etdrk4(linear, nonlinear, y0_hat, t0, dt, steps, saves).ys
 
-    return jax.vmap(one)(states, t0, dt)
+    axes = (0, 0 if t0.ndim else None, 0 if dt.ndim else None, 0)
+    return jax.vmap(one, axes)(states, t0, dt, values)
 
 
 def initial_coefficients(problem: EquationProblem, space: FourierSpace) -> np.ndarray:

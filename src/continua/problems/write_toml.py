@@ -33,11 +33,11 @@ def to_toml(problem: Any) -> str:
     that are programs.
     """
     if isinstance(problem, FamilyProblem):
-        if problem.base is None:
+        if problem.base is None or problem.stored is not None:
             raise InputError(
                 "stored pairs cannot be written as TOML",
                 where=f"problem '{problem.name}'",
-                fix="keep the NetCDF file that they come from",
+                fix="keep the file that they come from",
             )
         tables = {**_equation_tables(problem.base), "family": _family_table(problem)}
         return _document(problem.base, tables)
@@ -216,6 +216,7 @@ def _family_table(family: FamilyProblem) -> dict[str, Any]:
     return {
         **_labels(family),
         **{key: getattr(family, key) for key in names},
+        **({"parameters": dict(family.parameter_ranges)} if family.parameter_ranges else {}),
         "distribution": {
             "kind": kind,
             **{k: getattr(distribution, k) for k in distribution.__dataclass_fields__},

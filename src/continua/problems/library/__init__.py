@@ -31,7 +31,7 @@ from continua.problems.library.fluids import (
     taylor_green,
 )
 from continua.problems.library.linear import advection, heat, poisson
-from continua.problems.library.measured import pelt_counts
+from continua.problems.library.measured import pelt_counts, sunspots
 from continua.problems.library.mechanics import (
     double_pendulum,
     figure_eight,
@@ -129,6 +129,7 @@ PROBLEMS: dict[str, Callable[..., Any]] = {
         decaying_turbulence,
         kolmogorov_flow,
         pelt_counts,
+        sunspots,
         burgers_family,
     )
 }
@@ -213,6 +214,7 @@ __all__ = [
     "sod",
     "stiff_linear",
     "stochastic_lorenz",
+    "sunspots",
     "swift_hohenberg",
     "taylor_green",
     "van_der_pol",

@@ -7,7 +7,11 @@ from continua.problems.random_fields import GaussianField
 
 
 def burgers_family(
-    *, num_train: int = 1000, num_test: int = 100, num_points: int = 256, nu: float = 0.02
+    *,
+    num_train: int = 1000,
+    num_test: int = 100,
+    num_points: int = 256,
+    nu: float | tuple[float, float] = 0.02,
 ) -> FamilyProblem:
     """Burgers' equation on a ring: random initial states to the states at `t = 1`.
 
@@ -17,9 +21,10 @@ def burgers_family(
 
     - `num_train`, `num_test`: functions of each part, 1000 and 100.
     - `num_points`: nodes, 256.
-    - `nu`: viscosity, 0.02.
+    - `nu`: viscosity, 0.02; or low and high, between which each function has its own.
     """
-    parameters = {"nu": nu}
+    ranges = {"nu": nu} if isinstance(nu, tuple) else {}
+    parameters = {"nu": sum(nu) / 2 if isinstance(nu, tuple) else nu}
     base = EquationProblem(
         name="burgers_ring",
         title="Viscous Burgers on a ring",
@@ -38,6 +43,7 @@ def burgers_family(
         num_train=num_train,
         num_test=num_test,
         distribution=GaussianField(scale=25.0, shift=5.0, power=2.0),
+        parameter_ranges=ranges,
         citation="li2021fourier",
         notes="Fronts form wherever a state falls steeply, the thinner the smaller nu is.",
     )
