@@ -125,6 +125,23 @@ def test_the_cavity_meets_published_extremes():
     assert abs(v.min() + 0.2538030) < 5e-4
 
 
+def test_forces_on_a_cylinder_meet_the_benchmark():
+    # Schaefer and Turek's 2D-1: drag, lift and the fall of pressure across the cylinder.
+    solution = ct.solve(ct.problems.cylinder_flow(), FiniteElements(num_cells=2400), throw=True)
+    drag, lift = (500 * solution.stats[f"outflow_{c}_hole"] for c in "uv")
+    fall = solution.values(0.15, 0.2)[2] - solution.values(0.25, 0.2)[2]
+    assert abs(drag - 5.57953523384) < 2e-3
+    assert abs(lift - 0.010618948146) < 3e-4
+    assert abs(fall - 0.11752016697) < 3e-4
+
+
+def test_what_flows_out_balances_the_source():
+    problem = on_disk("-div(grad(u)) = 1", "(1 - x^2 - y^2)/4", Condition("u", {0: 1.0}))
+    for degree in (1, 2):
+        solution = ct.solve(problem, FiniteElements(degree=degree, num_cells=128, adaptive=False))
+        assert abs(solution.stats["outflow_u_rim"] - np.pi) < (0.1 if degree == 1 else 1e-4)
+
+
 def test_a_smooth_cavity_meets_its_stream_function():
     problem = ct.problems.lid_driven_cavity()
     solution = ct.solve(problem, FiniteElements(num_cells=2000), throw=True)
@@ -312,5 +329,7 @@ def test_messages(make, message):
 def test_it_is_chosen_where_boxes_end():
     assert isinstance(best_classical(ct.problems.poisson_corner()), FiniteElements)
     assert isinstance(best_classical(ct.problems.stokes()), FiniteElements)
+    assert "needs a box" in ct.methods.PINN().supports(ct.problems.poisson_corner()).reason
+    assert "mean" in ct.methods.PINN().supports(ct.problems.stokes()).reason
     assert not isinstance(best_classical(ct.problems.poisson()), FiniteElements)
     assert Perforated().curved

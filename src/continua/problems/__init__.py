@@ -22,6 +22,7 @@ from continua.problems.library import (
     burgers_family,
     cahn_hilliard,
     cox_ingersoll_ross,
+    cylinder_flow,
     dam_break,
     decaying_turbulence,
     double_pendulum,
@@ -114,6 +115,7 @@ from continua.problems.ts_files import from_aeon, read_ts, series_from_ts
 from continua.problems.write_toml import to_toml
 
 __all__ = [
+    "cylinder_flow",
     "PROBLEMS",
     "AbstractProblem",
     "AbstractReference",

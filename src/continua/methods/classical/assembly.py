@@ -162,15 +162,15 @@ class Assembly:
         for i, (source, flux) in enumerate(zip(self.form.source, self.form.flux, strict=True)):
             rows |= {(i, 0): source} | {(i, 1 + axis): -f for axis, f in enumerate(flux)}
         self.integrals = [_Integral(self.form, problem, rows, self.bases)]
-        self.given: list[tuple[int, np.ndarray, Any]] = []
+        self.given: list[tuple[str, int, np.ndarray, Any]] = []
         for label, facets in boundary_of_region(space, region).items():
-            self._bind(parts.get(label, ()), facets)
-        fixed = [dofs + self.slices[k].start for k, dofs, _ in self.given]
+            self._bind(label, parts.get(label, ()), facets)
+        fixed = [dofs + self.slices[k].start for _, k, dofs, _ in self.given]
         self.fixed = np.unique(np.concatenate(fixed)) if fixed else np.zeros(0, int)
         self.free = np.setdiff1d(np.arange(self.size), self.fixed)
         self.border, self.means = self._mean_rows()
 
-    def _bind(self, conditions: Any, facets: np.ndarray) -> None:
+    def _bind(self, label: str, conditions: Any, facets: np.ndarray) -> None:
         """Take up the conditions on one part of the boundary."""
         rows = {}
         for condition in conditions:
@@ -179,7 +179,7 @@ class Assembly:
                 rows[(k, 0)] = check_formula(condition.value, self.equation, "boundary")
             elif condition.coefficients.get(1, 0.0) == 0.0:
                 nodes = self.bases[k].get_dofs(facets).flatten()
-                self.given.append((k, nodes, condition))
+                self.given.append((label, k, nodes, condition))
             else:
                 rows[(k, 0)] = self._natural(k, condition)
         if len(facets) and any(row != 0 for row in rows.values()):
@@ -292,7 +292,7 @@ class Assembly:
         """What is given on the boundary at a time, in the order of `fixed`; where two parts
         meet, by the one that comes last."""
         found = np.zeros(self.count)
-        for k, nodes, condition in self.given:
+        for _, k, nodes, condition in self.given:
             where = dict(zip(self.space.names, self.bases[k].doflocs[:, nodes], strict=True))
             if self.equation.time is not None:
                 where[self.equation.time] = np.full(len(nodes), t)
@@ -313,6 +313,22 @@ class Assembly:
                 found[place] = evaluate(self.problem.initial[name], self.equation, where, numbers)
         found[self.fixed] = self.values(t)
         return found
+
+    def outflows(self, z: np.ndarray) -> dict[str, float]:
+        """What passes through each part where values are given, `int n . F_k ds`, by name:
+        twice the order of an integral of slopes, as it is read off the equations that the
+        given values stand in for.
+
+        **Arguments:**
+
+        - `z`: a steady solution `(size,)`.
+        """
+        residual = self.residual(0.0, z)
+        names = self.equation.unknowns
+        return {
+            f"outflow_{names[k]}_{label}": -float(residual[nodes + self.slices[k].start].sum())
+            for label, k, nodes, _ in self.given
+        }
 
     def taken_from(self, other: "Assembly", z: np.ndarray) -> np.ndarray:
         """The solution on another mesh, interpolated.

@@ -69,6 +69,9 @@ class FiniteElements(AbstractDirectMethod):
     """Continuous finite elements on any region of the plane; Taylor-Hood elements for
     pressures and the like, which their own equation does not contain.
 
+    Steady solutions hold in `stats` what passes through each part of the boundary where
+    values are given, `outflow_UNKNOWN_PART`: heat, forces.
+
     **Arguments:**
 
     - `degree`: of the polynomials, 1 or 2; 2.
@@ -239,6 +242,8 @@ class FiniteElements(AbstractDirectMethod):
             "estimated_error": change,
             "estimated_slope_error": float(np.linalg.norm(assembly.indicators(found.frames[-1]))),
         }
+        if equation.time is None and found.result.ok:
+            stats |= assembly.outflows(found.frames[-1])
         result = found.result
         if result.ok and change > self.tolerance:
             result = Result(message=f"the error in space is estimated at {change:.1e}")
@@ -345,7 +350,7 @@ def _direction(matrix: Any, r: np.ndarray, linear: Linear) -> LinearSolution:
 
 def _told(assembly: Assembly, result: Result) -> Result:
     """A failure of a linear solve, with the unknown that may be free."""
-    given = {assembly.equation.unknowns[k] for k, *_ in assembly.given}
+    given = {assembly.equation.unknowns[k] for _, k, *_ in assembly.given}
     free = [
         u for u in assembly.equation.unknowns if u not in given and u not in assembly.problem.means
     ]

@@ -150,6 +150,10 @@ class PINN(AbstractLearnedMethod):
             return Support(False, "a PINN needs an equation with its conditions")
         if problem.equation.fields:
             return Support(False, "a PINN needs known fields as formulas, not as samples")
+        if problem.geometry is not None:
+            return Support(False, "a PINN needs a box, FiniteElements takes any region")
+        if problem.means:
+            return Support(False, "a PINN keeps no mean of an unknown")
         return YES
 
     def generate(self, problem) -> None:

@@ -16,6 +16,7 @@ from continua.problems.library.conservation import (
     sod,
 )
 from continua.problems.library.elements import (
+    cylinder_flow,
     elasticity,
     heat_disk,
     kovasznay,
@@ -154,6 +155,7 @@ def get(name: str) -> Any:
 
 
 __all__ = [
+    "cylinder_flow",
     "poisson_corner",
     "poisson_hole",
     "heat_disk",

@@ -222,3 +222,41 @@ def lid_driven_cavity(*, re: float = 100.0, smooth: bool = True) -> EquationProb
         citation="shen1991hopf" if smooth else "botella1998benchmark",
         notes=f"Eddies in the corners, where derivatives have no bound. {corners}".strip(),
     )
+
+
+def cylinder_flow(*, nu: float = 0.001) -> EquationProblem:
+    """Steady flow around a cylinder in a channel, `u . grad(u) - nu lap(u) + grad(p) = 0`.
+
+    The benchmark 2D-1 of Schaefer and Turek; at the viscosity of 0.001, where the Reynolds
+    number is 20, drag and lift coefficients are 5.57953523384 and 0.010618948146: 500 times
+    the outflows of `u` and `v` through the cylinder. It has no reference in closed form.
+
+    **Arguments:**
+
+    - `nu`: kinematic viscosity, 0.001.
+    """
+    region = Perforated((0.0, 0.0), (2.2, 0.41), (0.2, 0.2), 0.05)
+    still = (_value("u", "0"), _value("v", "0"))
+    inlet = (_value("u", "1.2*y*(0.41 - y)/0.41^2"), _value("v", "0"))
+    free = (FluxCondition("u"), FluxCondition("v"))
+    return EquationProblem(
+        name="cylinder_flow",
+        title="Flow around a cylinder",
+        equation=Equation(
+            (
+                "dot(vec(u, v), grad(u)) - nu*lap(u) + p_x = 0",
+                "dot(vec(u, v), grad(v)) - nu*lap(v) + p_y = 0",
+                "div(vec(u, v)) = 0",
+            ),
+            ("u", "v", "p"),
+            _PLANE,
+            ("nu",),
+        ),
+        domain={},
+        parameters={"nu": nu},
+        geometry=region,
+        boundary={"left": inlet, "right": free, "bottom": still, "top": still, "hole": still},
+        num_points={"x": 111, "y": 42},
+        citation="schaefer1996benchmark",
+        notes="Forces on the cylinder hang on the thin layer around it and on its shape.",
+    )
