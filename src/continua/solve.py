@@ -42,7 +42,8 @@ def solve(
 
     **Arguments:**
 
-    - `problem`: an `EquationProblem`, `SeriesProblem` or `FamilyProblem`.
+    - `problem`: an `EquationProblem`, `StochasticProblem`, `SeriesProblem`,
+      `FamilyProblem` or `InverseProblem`.
     - `method`: a value such as `methods.PINN()`; by default the classical method that
       suits the problem best.
     - `key`: a JAX key for everything random; `jax.random.key(0)`.

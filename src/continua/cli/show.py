@@ -73,6 +73,10 @@ def _problem_text(problem) -> str:
         )
         if problem.split is not None:
             lines.append(f"  held out after {problem.split:g}")
+    if problem.kind == "inverse":
+        count, noise = problem.measurements.size, problem.noise
+        told = "unknown noise" if noise is None else f"noise {noise:g}"
+        lines.append(f"  {count} measurements with {told} of {problem.unknown}{problem.shape}")
     if getattr(problem, "notes", ""):
         lines += ["", problem.notes]
     reference = getattr(problem, "reference", None)

@@ -156,11 +156,15 @@ def write_reference(folder: pathlib.Path, problem: Any, reference: Any) -> None:
     """
     import xarray
 
-    names, grid = tuple(problem.equation.coordinates), problem.evaluation_grid()
+    grid = problem.evaluation_grid()
+    names = tuple(grid)
     mesh = np.meshgrid(*grid.values(), indexing="ij")
     values = np.asarray(reference.values(*mesh))
-    stochastic = problem.kind == "stochastic"
-    names_of = problem.quantities if stochastic else problem.equation.unknowns
+    if problem.kind == "inverse":
+        names_of = (problem.unknown,)
+    else:
+        stochastic = problem.kind == "stochastic"
+        names_of = problem.quantities if stochastic else problem.equation.unknowns
     variables = zip(names_of, values, strict=True)
     dataset = xarray.Dataset(
         {u: (names, v) for u, v in variables},

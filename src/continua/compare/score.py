@@ -20,6 +20,8 @@ def main_metric(problem: Any) -> str:
     """
     if problem.kind == "series":
         return "rmse_training" if problem.split is None else "rmse_held_out"
+    if problem.kind == "inverse":
+        return "data_misfit" if problem.truth is None else "relative_l2"
     unknown = problem.kind == "equation" and problem.unknown_parameters
     return "data_misfit" if unknown else "relative_l2"
 
@@ -31,7 +33,8 @@ def score(solution: Solution, problem: Any, reference: Any = None) -> dict[str, 
     `|u - u_ref| / |u_ref|` and more (`Solution.error`) on the problem's
     grid, and the misfit of its data where it has any; for series the root mean square
     error on what was held out; for a family the mean relative error over its test
-    functions.
+    functions; for a cause behind a measurement `Solution.error` where the truth is known,
+    and the misfit of the measurements.
 
     **Arguments:**
 
@@ -43,6 +46,9 @@ def score(solution: Solution, problem: Any, reference: Any = None) -> dict[str, 
     if problem.kind == "family":
         return _family_errors(solution, problem)
     errors: dict[str, float] = {}
+    if problem.kind == "inverse":
+        errors |= _inverse_misfit(solution, problem)
+        return errors if reference is None else {**solution.error(reference), **errors}
     if reference is not None:
         errors |= {**solution.error(reference), "reference_error": float(reference.error)}
         if problem.kind == "stochastic":
@@ -76,6 +82,14 @@ def _data_misfit(solution: Solution, problem) -> dict[str, float]:
     spread = np.array([float(np.std(v[t])) if t.any() else 1.0 for v, t in columns])
     relative = gap / np.where(spread > 0, spread, 1.0)
     return {"data_misfit": _finite(np.sqrt(np.mean(relative[there] ** 2)))}
+
+
+def _inverse_misfit(solution: Solution, problem) -> dict[str, float]:
+    """Root mean square misfit of the measurements, over their spread."""
+    mesh = np.meshgrid(*solution.grid.values(), indexing="ij")
+    gap = problem.predicted(solution.values(*mesh)[0]) - problem.measurements
+    spread = float(np.std(problem.measurements)) or 1.0
+    return {"data_misfit": _finite(np.sqrt(np.mean(gap**2)) / spread)}
 
 
 def _series_errors(solution: Solution, problem) -> dict[str, float]:
@@ -159,6 +173,8 @@ def reference_for(problem: Any) -> Any:
 
     **Raises:** `InputError` where the classical method fails.
     """
+    if problem.kind == "inverse":
+        return problem.reference
     if problem.kind not in ("equation", "stochastic") or problem.unknown_parameters:
         return None
     if problem.reference is not None or problem.kind == "stochastic":

@@ -6,11 +6,23 @@ from continua.methods.classical.choose import best_classical
 from continua.methods.classical.finite_differences import FiniteDifferences
 from continua.methods.classical.finite_elements import FiniteElements
 from continua.methods.classical.finite_volumes import FiniteVolumes
+from continua.methods.classical.gauss_newton import GaussNewton
 from continua.methods.classical.implicit import ImplicitRungeKutta
+from continua.methods.classical.kalman import KalmanSmoother
+from continua.methods.classical.linear import Direct, Krylov
+from continua.methods.classical.multigrid import Multigrid
 from continua.methods.classical.parameter_fit import ParameterFit
 from continua.methods.classical.runge_kutta import RK4, RungeKutta
 from continua.methods.classical.spectral import Spectral
+from continua.methods.classical.state_space import (
+    IntegratedWiener,
+    LinearSDE,
+    Matern,
+    Oscillator,
+    Sum,
+)
 from continua.methods.classical.stochastic import StochasticIntegrator
+from continua.methods.classical.tikhonov import Tikhonov
 from continua.methods.classical.trivial import Mean, Persistence
 from continua.methods.dynamics import NeuralODE, SINDy
 from continua.methods.fields import PINN
@@ -23,12 +35,16 @@ METHODS = {
         FiniteDifferences,
         FiniteElements,
         Chebyshev,
+        Multigrid,
         FiniteVolumes,
         RungeKutta,
         RK4,
         ImplicitRungeKutta,
         StochasticIntegrator,
         ParameterFit,
+        KalmanSmoother,
+        Tikhonov,
+        GaussNewton,
         PINN,
         FNO,
         NeuralODE,
@@ -60,18 +76,29 @@ __all__ = [
     "PINN",
     "RK4",
     "Chebyshev",
+    "Direct",
     "FiniteDifferences",
+    "Krylov",
+    "Multigrid",
     "FiniteElements",
     "FiniteVolumes",
+    "GaussNewton",
     "ImplicitRungeKutta",
+    "IntegratedWiener",
+    "KalmanSmoother",
+    "LinearSDE",
+    "Matern",
     "Mean",
     "NeuralODE",
+    "Oscillator",
     "ParameterFit",
     "Persistence",
     "RungeKutta",
     "SINDy",
     "Spectral",
     "StochasticIntegrator",
+    "Sum",
+    "Tikhonov",
     "best_classical",
     "get_method",
 ]

@@ -11,6 +11,7 @@ from continua.equations.vorticity import vorticity_form
 from continua.problems.equation import EquationProblem
 from continua.problems.reference import AbstractReference, check_times, points_of
 from continua.problems.solve_cavity import cavity_reference
+from continua.problems.solve_elliptic import elliptic_reference
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -94,7 +95,7 @@ def numerical_reference(problem: EquationProblem) -> AbstractReference | None:
     if problem.unknown_parameters:
         return None
     if equation.time is None:
-        return cavity_reference(problem)
+        return elliptic_reference(problem) or cavity_reference(problem)
     bare = dataclasses.replace(problem, reference=None)
     if vorticity_form(equation) is None:
         try:

@@ -10,6 +10,7 @@ import numpy as np
 from continua.core.errors import InputError
 from continua.problems.equation import EquationProblem
 from continua.problems.family import FamilyProblem
+from continua.problems.inverse import InverseProblem
 from continua.problems.mixes import NORMAL, key_of
 from continua.problems.random_fields import GaussianField
 from continua.problems.reference import AnalyticReference, FormulaReference, InsideReference
@@ -32,6 +33,12 @@ def to_toml(problem: Any) -> str:
     **Raises:** `InputError` for what a file cannot say: pairs of a data file, and fields
     that are programs.
     """
+    if isinstance(problem, InverseProblem):
+        raise InputError(
+            "a forward operator cannot be written as TOML",
+            where=f"problem '{problem.name}'",
+            fix="keep the program that makes it",
+        )
     if isinstance(problem, FamilyProblem):
         if problem.base is None or problem.stored is not None:
             raise InputError(

@@ -103,9 +103,7 @@ def product_in_time(t: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.n
     return (order, blocks[0]) if same else None
 
 
-def on_product(
-    space: Any, fields: np.ndarray, order: np.ndarray, places: np.ndarray
-) -> np.ndarray:
+def on_product(space: Any, fields: np.ndarray, order: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Fields at the points of `product_in_time`, interpolation weights taken once.
 
     **Arguments:**

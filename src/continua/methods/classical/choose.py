@@ -8,13 +8,17 @@ from continua.methods.classical.conservation import may_shock
 from continua.methods.classical.finite_differences import FiniteDifferences
 from continua.methods.classical.finite_elements import FiniteElements
 from continua.methods.classical.finite_volumes import FiniteVolumes
+from continua.methods.classical.gauss_newton import GaussNewton
 from continua.methods.classical.implicit import ImplicitRungeKutta
+from continua.methods.classical.kalman import KalmanSmoother
+from continua.methods.classical.multigrid import Multigrid
 from continua.methods.classical.parameter_fit import ParameterFit
 from continua.methods.classical.runge_kutta import RungeKutta, stiffness
 from continua.methods.classical.spectral import Spectral
 from continua.methods.classical.stochastic import StochasticIntegrator
+from continua.methods.classical.tikhonov import Tikhonov
 from continua.methods.classical.weak_form import has_constraint
-from continua.problems import EquationProblem, StochasticProblem
+from continua.problems import EquationProblem, InverseProblem, SeriesProblem, StochasticProblem
 from continua.problems.stepped import Stepped
 from continua.spaces.riemann import HLLC
 
@@ -29,8 +33,9 @@ def best_classical(problem: Any) -> Any:
     Periodic in time: `Spectral`, unless second or higher derivatives have variable
     coefficients. Between walls or steady: `FiniteDifferences`. Ordinary: `RungeKutta`,
     or `ImplicitRungeKutta` where fast modes have died out long before the end. Unknown
-    parameters with data, and series with a formula: `ParameterFit`. Stochastic:
-    `StochasticIntegrator`.
+    parameters with data, and series with a formula: `ParameterFit`; series without:
+    `KalmanSmoother`. Stochastic: `StochasticIntegrator`. A cause behind a measurement:
+    `Tikhonov` where it acts linearly, else `GaussNewton`.
 
     **Arguments:**
 
@@ -48,8 +53,14 @@ def _candidates(problem: Any):
     if isinstance(problem, StochasticProblem):
         yield StochasticIntegrator()
         return
+    if isinstance(problem, InverseProblem):
+        yield Tikhonov()
+        yield GaussNewton()
+        return
     if not isinstance(problem, EquationProblem) or problem.unknown_parameters:
         yield ParameterFit()
+        if isinstance(problem, SeriesProblem):
+            yield KalmanSmoother()
         return
     if problem.geometry is not None or has_constraint(problem.equation):
         yield FiniteElements()
@@ -61,6 +72,7 @@ def _candidates(problem: Any):
         if _splits(problem):
             yield Spectral()
         yield FiniteDifferences()
+        yield Multigrid()
         yield Spectral()
         return
     if RungeKutta().supports(problem).ok and stiffness(problem) > _STIFF:

@@ -22,6 +22,7 @@ from continua.methods.classical.grid import GridEvaluator, frames_needed, refine
 from continua.methods.classical.linear import Direct, Linear
 from continua.methods.classical.lines import Lines, StiffLines, explicit_program
 from continua.methods.classical.steady import SteadySolve, solve_steady
+from continua.methods.classical.weak_form import has_constraint
 from continua.spaces import FiniteDifferenceSpace
 
 _MOST_NODES = {1: 2500, 2: 260}
@@ -68,6 +69,8 @@ class FiniteDifferences(AbstractDirectMethod):
             return Support(False, "FiniteDifferences needs one or two space coordinates")
         if equation.time is not None and 0 in equation.time_orders.values():
             return Support(False, "FiniteDifferences needs a time derivative of every unknown")
+        if has_constraint(equation):
+            return Support(False, "FiniteDifferences needs each unknown in its own equation")
         if equation.time is None and not any(problem.boundary.values()):
             return Support(False, "FiniteDifferences needs conditions on the walls")
         return YES

@@ -16,14 +16,15 @@ import numpy as np
 
 from continua.core.cost import stopwatch
 from continua.core.errors import InputError
-from continua.core.results import Result, ResultCode
+from continua.core.results import Result
 from continua.core.solution import Solution
 from continua.methods.base import YES, AbstractDirectMethod, Prepared, Support
 from continua.methods.classical import setup
 from continua.methods.classical.assembly import Assembly
 from continua.methods.classical.element_steps import ElementFrames, step_elements
 from continua.methods.classical.grid import GridEvaluator
-from continua.methods.classical.linear import Direct, Linear, LinearSolution
+from continua.methods.classical.linear import Direct, Linear
+from continua.methods.classical.newton import Newton, NewtonEnd
 from continua.methods.classical.weak_form import weak_form
 from continua.problems.parts import boundary_parts
 from continua.problems.regions import AbstractRegion
@@ -33,8 +34,6 @@ _FEWEST = 48  # cells of the first mesh
 _MOST = {"steady": 300_000, "time": 20_000}  # nodal values
 _MOST_SECONDS = 60.0  # after which no finer mesh is tried
 _BULK = 0.5  # share of the squared indicators that marked cells hold
-_MOST_ITERATIONS = 30
-_SMALLEST_STEP = 1.0 / 64
 _SMALLEST_SHARE = 1.0 / 64
 
 
@@ -289,10 +288,11 @@ def solve_elements(
     share, step, iterations = 0.0, 1.0, 0
     result = Result()
     while share < 1.0:
-        new, result, count = _newton(assembly, z, min(share + step, 1.0), linear)
-        iterations += count
+        end = _newton(assembly, z, min(share + step, 1.0), linear)
+        result = end.result
+        iterations += end.iterations
         if result.ok:
-            z, share, step = new, min(share + step, 1.0), 2 * step
+            z, share, step = end.x, min(share + step, 1.0), 2 * step
         elif straight or step <= _SMALLEST_SHARE:
             break
         else:
@@ -307,45 +307,31 @@ def solve_elements(
     )
 
 
-def _newton(
-    assembly: Assembly, z: np.ndarray, share: float, linear: Linear
-) -> tuple[np.ndarray, Result, int]:
-    """Newton's method, steps halved while they help not: where it ends, and iterations."""
-    free, straight = assembly.free, assembly.equation.is_linear
-    r = assembly.residual(0.0, z, share)[free]
-    first = float(np.linalg.norm(r))
-    for iteration in range(1, _MOST_ITERATIONS + 1):
-        found = _direction(assembly.jacobian(0.0, z, share)[free][:, free], r, linear)
-        if not found.result.ok:
-            return z, _told(assembly, found.result), iteration
-        length = 1.0
-        while True:
-            new = z.copy()
-            new[free] -= length * found.x
-            after = assembly.residual(0.0, new, share)[free]
-            shorter = np.linalg.norm(after) < np.linalg.norm(r)
-            if straight or shorter or length <= _SMALLEST_STEP:
-                break
-            length /= 2
-        if not np.all(np.isfinite(after)):
-            break
-        small = np.linalg.norm(found.x) <= 1e-9 * max(np.linalg.norm(new), 1e-300)
-        z, r = new, after
-        if straight or np.linalg.norm(r) <= 1e-14 * first or (small and length == 1.0):
-            return z, Result(), iteration
-    message = f"Newton's method had not converged after {iteration} iterations"
-    advice = "a finer mesh, or weaker nonlinear terms"
-    return z, Result(ResultCode.not_converged, message, advice), iteration
-
-
-def _direction(matrix: Any, r: np.ndarray, linear: Linear) -> LinearSolution:
-    """The Newton direction; rows and columns are scaled, as cells differ in size."""
+def _newton(assembly: Assembly, z: np.ndarray, share: float, linear: Linear) -> NewtonEnd:
+    """Newton's method for the values that are not given, in units in which the Jacobian at
+    the start has rows and columns of one size, as cells differ in size."""
     from scipy import sparse
 
-    size = np.sqrt(np.maximum(np.abs(matrix).max(axis=1).toarray().ravel(), 1e-300))
+    free = assembly.free
+    first = assembly.jacobian(0.0, z, share)[free][:, free]
+    size = np.sqrt(np.maximum(np.abs(first).max(axis=1).toarray().ravel(), 1e-300))
     scale = sparse.diags_array(1.0 / size)
-    found = linear.factorise(scale @ matrix @ scale)(r / size)
-    return dataclasses.replace(found, x=found.x / size)
+
+    def whole(x: np.ndarray) -> np.ndarray:
+        full = z.copy()
+        full[free] = x / size
+        return full
+
+    def residual(x: np.ndarray) -> np.ndarray:
+        return assembly.residual(0.0, whole(x), share)[free] / size
+
+    def jacobian(x: np.ndarray) -> Any:
+        return scale @ assembly.jacobian(0.0, whole(x), share)[free][:, free] @ scale
+
+    newton = Newton(residual, jacobian, linear, assembly.equation.is_linear)
+    end = newton.solve(z[free] * size)
+    result = _told(assembly, end.result) if end.refused else end.result
+    return dataclasses.replace(end, x=whole(end.x), result=result)
 
 
 def _told(assembly: Assembly, result: Result) -> Result:

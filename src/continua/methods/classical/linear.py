@@ -64,7 +64,7 @@ class Factors:
         """
         rhs = np.asarray(rhs, float)
         x, result, iterations = self.apply(rhs, rtol)
-        size = np.linalg.norm(rhs)
+        size = float(np.linalg.norm(rhs))
         left = float(np.linalg.norm(rhs - self.matrix @ x)) / (size if size > 0 else 1.0)
         return LinearSolution(x, result, iterations, left)
 

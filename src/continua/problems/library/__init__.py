@@ -25,6 +25,14 @@ from continua.problems.library.elements import (
     poisson_hole,
     stokes,
 )
+from continua.problems.library.elliptic import (
+    bratu,
+    darcy,
+    darcy_two_phase,
+    helmholtz,
+    p_laplacian,
+    poisson_neumann,
+)
 from continua.problems.library.families import burgers_family
 from continua.problems.library.fluids import (
     decaying_turbulence,
@@ -84,6 +92,12 @@ PROBLEMS: dict[str, Callable[..., Any]] = {
         dam_break,
         fisher_kpp,
         poisson,
+        poisson_neumann,
+        helmholtz,
+        darcy,
+        darcy_two_phase,
+        p_laplacian,
+        bratu,
         poisson_corner,
         poisson_hole,
         heat_disk,
@@ -155,6 +169,12 @@ def get(name: str) -> Any:
 
 
 __all__ = [
+    "bratu",
+    "darcy",
+    "darcy_two_phase",
+    "helmholtz",
+    "p_laplacian",
+    "poisson_neumann",
     "cylinder_flow",
     "poisson_corner",
     "poisson_hole",
