@@ -11,7 +11,8 @@ from continua.core.solution import Solution
 from continua.methods.classical.choose import best_classical
 from continua.methods.classical.implicit import ImplicitRungeKutta
 from continua.methods.classical.runge_kutta import RK4, RungeKutta, stiffness
-from continua.problems import Measurements, Unknown
+from continua.problems import Measurements, Unknown, get
+from continua.solve import solve
 from tests.methods.classical_problems import line, ordinary
 
 KEY = jax.random.key(0)
@@ -171,3 +172,12 @@ def test_ladders_go_from_cheap_to_dear():
         steps = [computed(m, problem).stats["evaluations"] for m in method.ladder(problem)]
         assert 5 <= len(steps) <= 7
         assert all(a <= b for a, b in zip(steps, steps[1:], strict=False))
+
+
+@pytest.mark.parametrize("name", ["lorenz", "kepler", "fitzhugh_nagumo"])
+@pytest.mark.parametrize("method", [RungeKutta(rtol=1e-6, atol=1e-8), RK4(tolerance=1e-6)])
+def test_the_estimated_error_is_of_the_size_of_the_true_one(name, method):
+    problem = get(name)
+    solution = solve(problem, method)
+    error = solution.error(problem.reference)["relative_l2"]
+    assert error / 4 < solution.stats["estimated_error"] < 4 * error

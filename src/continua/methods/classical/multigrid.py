@@ -334,6 +334,7 @@ def _solution(method: Multigrid, problem: EquationProblem, found: list) -> Solut
         )
     stats = {
         "steps": iterations,
+        "evaluations": iterations + 1,
         "linear_iterations": iterations,
         "residual": residual,
         "num_points": method.nodes,

@@ -19,6 +19,7 @@ from continua.problems import EquationProblem
 
 _FRAMES = 16  # frames in an interval of the evaluation grid, at the most
 _MOST_STEPS = 2**22
+_TIGHTER = 1e-3  # tolerances of the solve that tells the error, over those of the solve
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,22 +87,22 @@ class RK4(AbstractDirectMethod):
         times = problem.evaluation_grid()[setup.time_of(problem)]
         with stopwatch() as clock:
             if self.steps is None:
-                count = self._count(problem, times)
+                count, change = self._count(problem, times)
             else:
-                count = max(1, math.ceil(self.steps / (len(times) - 1)))
+                count, change = max(1, math.ceil(self.steps / (len(times) - 1))), 0.0
         options = {"dt0": float(np.max(np.diff(times))) / count}
         advice = "more steps, or ImplicitRungeKutta where the equation is stiff"
         goal = 10 * self.tolerance
         most = count & -count  # frames lie on steps
-        prepared = prepare_ode(self, problem, integrate.RK4(), options, goal, advice, most)
+        prepared = prepare_ode(self, problem, integrate.RK4(), options, goal, advice, most, change)
         tuning = clock.seconds + prepared.tuning_seconds
         return dataclasses.replace(prepared, tuning_seconds=tuning)
 
-    def _count(self, problem, times: np.ndarray) -> int:
-        """Steps in an evaluation interval."""
+    def _count(self, problem, times: np.ndarray) -> tuple[int, float]:
+        """Steps in an evaluation interval, and the change from half as many over 15."""
         eps = float(jnp.finfo(jnp.zeros(()).dtype).eps)
         tolerance = max(self.tolerance, 200 * eps)
-        count, found = 1, None
+        count, found, change = 1, None, math.inf
         while count * len(times) <= _MOST_STEPS:
             options = {"dt0": float(np.max(np.diff(times))) / count}
             program, inputs = ode_program(problem, integrate.RK4(), options, times)
@@ -110,7 +111,7 @@ class RK4(AbstractDirectMethod):
             if change <= tolerance:
                 break
             found, count = finer, 2 * count
-        return count
+        return count, change / 15
 
 
 def initial_value_problem(problem: Any, name: str) -> Support:
@@ -174,6 +175,7 @@ def prepare_ode(
     tolerance: float,
     advice: str,
     most_frames: int = _FRAMES,
+    change: float = 0.0,
 ) -> Prepared:
     """A direct solve of an ordinary equation with frames as fine as interpolation needs.
 
@@ -184,6 +186,8 @@ def prepare_ode(
     - `tolerance`: relative error that interpolation in time may add.
     - `advice`: where the solve fails.
     - `most_frames`: in an evaluation interval, a power of two.
+    - `change`: estimate of the relative error, where it is known already; with tolerances
+      it comes from a solve at a thousandth of them.
     """
     name = setup.time_of(problem)
     times = problem.evaluation_grid()[name]
@@ -195,8 +199,10 @@ def prepare_ode(
             found = jax.jit(program)(inputs)
             ys, slopes = (np.asarray(a, float) for a in (found.ys, found.slopes))
             factor = frames_needed(fine, ys, slopes, factor, tolerance)
-    fine = refined(times, factor)
-    program, inputs = ode_program(problem, integrator, options, fine)
+        fine = refined(times, factor)
+        program, inputs = ode_program(problem, integrator, options, fine)
+        if inputs["tolerances"]:
+            change = _change(program, inputs)
     states = problem.equation.system.states
     rows = setup.unknown_rows(problem)
 
@@ -215,10 +221,22 @@ def prepare_ode(
             "steps": found.steps,
             "rejected": found.rejected,
             "frames": len(fine),
+            "estimated_error": change,
         }
         return setup.solution_of(method, problem, GridEvaluator(ys, fine, slopes), result, stats)
 
     return Prepared(program, inputs, finish, tuning_seconds=clock.seconds)
+
+
+def _change(program: Callable, inputs: dict[str, Any]) -> float:
+    """The relative change to much smaller tolerances, which estimates the error."""
+    compiled = jax.jit(program)
+    tolerances = inputs["tolerances"]
+    least = 100 * float(jnp.finfo(tolerances["rtol"].dtype).eps)
+    share = min(1.0, max(_TIGHTER, least / float(tolerances["rtol"])))
+    tight = {k: share * v for k, v in tolerances.items()}
+    pair = (compiled({**inputs, "tolerances": t}).ys for t in (tolerances, tight))
+    return setup.relative_change(*(np.asarray(ys, float) for ys in pair))
 
 
 def stiffness(problem: EquationProblem) -> float:
