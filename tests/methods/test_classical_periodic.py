@@ -124,7 +124,7 @@ def test_a_blow_up_is_a_result_with_advice():
 
 
 def test_what_it_cannot_do():
-    still = on_wall("u", {1: 1.0})
+    still = on_wall("u", {1: 1.0}, "1")
     between = line("u_t = u_xx", 1.0, RING, {"u": "1"}, walls(still, still))
     assert "periodic" in Spectral().supports(between).reason
     assert "space" in Spectral().supports(ordinary("u_t = -u", 1.0, {"u": "1"})).reason

@@ -1,10 +1,16 @@
 """The Fourier method in one to three dimensions, for vectors and for systems."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
+from continua.core.errors import InputError
+from continua.equations import Equation
 from continua.methods.classical.spectral import Spectral, _Trial
+from continua.problems import EquationProblem, abc_flow
+from continua.solve import solve
 from tests.methods.classical_problems import problem
 
 KEY = jax.random.key(0)
@@ -117,3 +123,61 @@ def test_a_wave_in_three_dimensions_couples_its_states():
     w, v = np.sqrt(7.0), np.sqrt(2.0)
     wave = np.cos(w * t) * np.cos(x) * np.sin(y) * np.cos(2 * z) + np.sin(v * t) / v * np.sin(z)
     np.testing.assert_allclose(solution(t, x, y, z), wave, atol=1e-12)
+
+
+def test_velocity_and_pressure_in_three_dimensions():
+    flow = abc_flow()
+    solution = solve(flow, Spectral(num_points=16, dt=0.05), throw=True)
+    errors = solution.error(flow.reference)
+    assert errors["relative_l2"] < 1e-13
+    assert errors["relative_l2_p"] < 1e-13
+
+
+def two_ways():
+    """One flow by vorticity and by velocity: `psi = cos(x) sin(y) + cos(2 x - y)/2`."""
+    box = {"t": (0.0, 0.5), "x": RING, "y": RING}
+    options = {
+        "domain": box,
+        "parameters": {"nu": 0.05},
+        "boundary": {"x": "periodic", "y": "periodic"},
+        "num_points": {"t": 3, "x": 16, "y": 16},
+    }
+    names = ("t", "x", "y"), ("nu",)
+    vorticity = Equation(
+        ("w_t + psi_y*w_x - psi_x*w_y = nu*lap(w)", "lap(psi) = -w"), ("w", "psi"), *names
+    )
+    velocity = Equation(
+        (
+            "u_t + dot(vec(u, v), grad(u)) = nu*lap(u) - p_x",
+            "v_t + dot(vec(u, v), grad(v)) = nu*lap(v) - p_y",
+            "div(vec(u, v)) = 0",
+        ),
+        ("u", "v", "p"),
+        *names,
+    )
+    start = {
+        "u": "cos(x)*cos(y) + sin(2*x - y)/2",
+        "v": "sin(x)*sin(y) + sin(2*x - y)",
+    }
+    first = {"w": "2*cos(x)*sin(y) + 5*cos(2*x - y)/2"}
+    return (
+        EquationProblem("w", "Vorticity", vorticity, initial=first, **options),
+        EquationProblem("v", "Velocity", velocity, initial=start, **options),
+    )
+
+
+def test_velocity_agrees_with_vorticity():
+    method = Spectral(num_points=32, dt=0.005)
+    by_vorticity, by_velocity = (solve(flow, method, throw=True) for flow in two_ways())
+    x, y = np.random.default_rng(0).uniform(0, 6, (2, 50))
+    h = 1e-4
+    psi = [by_vorticity.values(0.5, x, y + s * h)[1] for s in (1, -1)]
+    u = (psi[0] - psi[1]) / (2 * h)
+    assert np.max(np.abs(by_velocity.values(0.5, x, y)[0] - u)) < 1e-7
+
+
+def test_a_start_with_a_divergence_is_told():
+    _, flow = two_ways()
+    wrong = dataclasses.replace(flow, initial={"u": "sin(x)", "v": "0"})
+    with pytest.raises(InputError, match="the initial velocity has a divergence"):
+        solve(wrong, Spectral(num_points=16, dt=0.05))

@@ -10,7 +10,7 @@ def test_a_row_for_each_problem_with_its_evidence():
     text = table(records)
     assert "| `heat` | Heat equation | 1e-15 | closed form" in text
     assert "| `sir` | SIR epidemic | " in text
-    assert "DOP853" in text
+    assert "extended precision" in text
     assert "`hewitt1921conservation`" in text
     assert len(text.strip().splitlines()) == len(PROBLEMS) + 4
     assert on_page_markdown("nothing here") == "nothing here"

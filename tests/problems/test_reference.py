@@ -29,6 +29,7 @@ from continua.problems import (
     numerical_reference,
     van_der_pol,
 )
+from continua.problems.solve_elliptic import EllipticReference
 
 FORMULAS = ("heat", "advection", "poisson", "fisher_kpp", "kdv")
 
@@ -235,8 +236,9 @@ def test_references_cost_nothing_until_they_are_asked():
 
 
 def test_no_numerical_reference_where_there_can_be_none():
-    assert numerical_reference(PROBLEMS["poisson"]()) is None
+    assert numerical_reference(PROBLEMS["p_laplacian"]()) is None
     assert numerical_reference(heat()) is None
+    assert isinstance(numerical_reference(PROBLEMS["poisson"]()), EllipticReference)
 
 
 def periodic(text, initial, unknowns=("u",), space=("x",), **fields):

@@ -123,6 +123,9 @@ class Show:
 
     name: Positional[str]
     """Of a problem or method, or a file."""
+    picture: pathlib.Path | None = None
+    """Where a picture of the problem goes, such as heat.png: of its reference, without one of
+    the best classical solution."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ from continua.cli.benchmarks import benchmark_names, run_benchmark
 from continua.cli.find import find
 from continua.cli.generate import Generate, make_dataset
 from continua.cli.method import parse_method
-from continua.cli.show import listing, show_text
+from continua.cli.show import listing, show_text, write_picture
 from continua.cli.terminal import case_progress, console, emit, training_progress
 from continua.compare import compare, reference_for, score, summarise
 from continua.compare.analysis import seconds_text
@@ -264,7 +264,12 @@ def run_list(command: args.List, rest: list[str]) -> int:
 
 def run_show(command: args.Show, rest: list[str]) -> int:
     """`continua show`."""
+    path = getattr(command, "picture", None)
+    if path is not None:
+        write_picture(command.name, path)
     emit(show_text(command.name))
+    if path is not None:
+        emit(f"\nPicture: {path}")
     return 0
 
 

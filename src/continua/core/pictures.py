@@ -5,14 +5,20 @@ from typing import Any
 import numpy as np
 
 _WIDTH = 6.4
+_ROWS = 7  # panels of curves above each other, at the most
+_SMALL = (4.8, 3.6)  # inches
+_APART = 100.0  # ratio of sizes above which curves do not share an axis
 _MAP, _DIFFERENCE = "viridis", "RdBu_r"
+_BESIDE = ("_std", "_paths")  # ends of the names of what is drawn with an unknown
 
 
 def draw(dataset: Any, reference: Any = None, held_out: float | None = None) -> Any:
     """One figure of all unknowns, beside a reference and their difference where given.
 
     Curves over one coordinate (with bands of two standard deviations where the dataset
-    has `NAME_std`), maps over two, snapshots of maps over three.
+    has `NAME_std`, and thin lines where it has `NAME_paths`), maps over two; over three
+    the first, the middle and the last map, beside a reference the last. Points without a
+    value, as outside of a region, stay white. Of further coordinates the middle is shown.
 
     **Arguments:**
 
@@ -22,15 +28,117 @@ def draw(dataset: Any, reference: Any = None, held_out: float | None = None) -> 
 
     **Returns:** a matplotlib figure, which belongs to no window.
     """
-    names = [n for n in dataset.data_vars if not str(n).endswith("_std")]
+    names = _names(dataset)
     dimensions = dataset[names[0]].dims
     if dimensions[0] in ("series", "sample"):
         dataset = dataset.isel({dimensions[0]: 0})
         reference = None if reference is None else reference.isel({dimensions[0]: 0})
         dimensions = dimensions[1:]
+    while len(dimensions) > 3:
+        dataset, reference = (d if d is None else _middle(d) for d in (dataset, reference))
+        dimensions = dimensions[:-1]
     if len(dimensions) == 1:
         return _curves(dataset, reference, names, dimensions[0], held_out)
     return _maps(dataset, reference, names, dimensions)
+
+
+def thumbnail(dataset: Any) -> Any:
+    """One small panel of 4 by 3: what a solution looks like at a glance.
+
+    All unknowns over one coordinate, each over its own size where these lie far apart;
+    bodies `x1, y1, ...` by their orbits, and `x, y, z` by the plane of the first and last.
+    Over more coordinates a map of the first unknown, at the last time.
+
+    **Arguments:**
+
+    - `dataset`: as of `draw`.
+
+    **Returns:** a matplotlib figure, which belongs to no window.
+    """
+    names = _names(dataset)
+    figure, panels = _figure(1, 1, *_SMALL)
+    panel, dimensions = panels[0, 0], dataset[names[0]].dims
+    if len(dimensions) == 1:
+        orbits = _orbits(dataset, names)
+        if orbits:
+            _plane(panel, dataset, orbits)
+        else:
+            _together(panel, dataset, names, dimensions[0])
+        return figure
+    while len(dataset[names[0]].dims) > 3:
+        dataset = _middle(dataset)
+    dimensions, title = dataset[names[0]].dims, ""
+    if len(dimensions) == 3:
+        dataset, dimensions, title = _at(dataset, dimensions, -1)
+    values = dataset[names[0]].values
+    _map(figure, panel, dataset, names[0], values, dimensions, title, cmap=_MAP)
+    return figure
+
+
+def _names(dataset: Any) -> list[str]:
+    return [str(n) for n in dataset.data_vars if not str(n).endswith(_BESIDE)]
+
+
+def _orbits(dataset: Any, names: list[str]) -> list[tuple[str, str]]:
+    """The pairs of unknowns that are drawn against each other, none where time is better."""
+    if any(f"{n}_std" in dataset for n in names):
+        return []
+    if names == ["x", "y", "z"]:
+        return [("x", "z")]
+    pairs = [(n, f"y{n[1:]}") for n in names if n.startswith("x")]
+    return pairs if {n for pair in pairs for n in pair} == {*names} else []
+
+
+def _plane(panel, dataset, orbits) -> None:
+    for first, second in orbits:
+        x, y = dataset[first].values, dataset[second].values
+        (line,) = panel.plot(x, y, lw=1)
+        panel.plot(x[-1:], y[-1:], marker="o", ms=4, color=line.get_color())
+    panel.set_xlabel(orbits[0][0][0])
+    panel.set_ylabel(orbits[0][1][0])
+    if orbits[0][1].startswith("y"):  # places, not states
+        panel.set_aspect("equal", adjustable="datalim")
+
+
+def _together(panel, dataset, names, axis) -> None:
+    x = dataset[axis].values
+    sizes = [float(np.nanmax(np.abs(dataset[n].values))) or 1.0 for n in names]
+    apart = max(sizes) > _APART * min(sizes)
+    for name, size in zip(names, sizes, strict=True):
+        scale = size if apart else 1.0
+        label = f"{name} / {size:.2g}" if apart else name
+        (line,) = panel.plot(x, dataset[name].values / scale, lw=1.2, label=label)
+        _beside(panel, dataset, name, x, line.get_color(), scale)
+    if np.all(x == np.rint(x)):  # years, say
+        panel.xaxis.get_major_locator().set_params(integer=True)
+    panel.set_xlabel(str(axis))
+    if len(names) == 1:
+        panel.set_ylabel(names[0])
+    else:
+        panel.legend(fontsize=7, ncols=1 + (len(names) - 1) // 8)
+
+
+def _beside(panel, dataset, name, x, colour, scale=1.0) -> None:
+    """The band of two standard deviations and the paths of an unknown that has them."""
+    if f"{name}_std" in dataset:
+        middle, width = dataset[name].values / scale, 2 * dataset[f"{name}_std"].values / scale
+        panel.fill_between(x, middle - width, middle + width, alpha=0.2, color=colour, lw=0)
+    if f"{name}_paths" in dataset:
+        paths = dataset[f"{name}_paths"].values / scale
+        panel.plot(x, paths.T, color=colour, lw=0.5, alpha=0.5)
+
+
+def _middle(dataset):
+    """What is left in the middle of the last coordinate."""
+    last = dataset[_names(dataset)[0]].dims[-1]
+    return dataset.isel({last: dataset.sizes[last] // 2})
+
+
+def _at(dataset, dimensions, index: int) -> tuple[Any, tuple, str]:
+    """What is left at one value of the first coordinate, and that value as text."""
+    first = dimensions[0]
+    told = f"{first} = {float(dataset[first].values[index]):.3g}"
+    return dataset.isel({first: index}), dimensions[1:], told
 
 
 def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, np.ndarray]:
@@ -42,14 +150,17 @@ def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, 
 
 
 def _curves(dataset, reference, names, axis, held_out):
-    figure, panels = _figure(len(names), 1, _WIDTH, 2.2 * len(names) + 0.6)
+    columns = 1 + (len(names) - 1) // _ROWS
+    rows = -(-len(names) // columns)
+    figure, grid = _figure(rows, columns, _WIDTH * columns, 2.2 * rows + 0.6)
+    panels = grid.T.reshape(-1)
+    for panel in panels[len(names) :]:
+        panel.remove()
     x = dataset[axis].values
-    for panel, name in zip(panels[:, 0], names, strict=True):
+    for panel, name in zip(panels, names, strict=False):
         values = dataset[name].values
         (line,) = panel.plot(x, values, label=str(dataset.attrs.get("method", "solution")))
-        if f"{name}_std" in dataset:
-            width = 2 * dataset[f"{name}_std"].values
-            panel.fill_between(x, values - width, values + width, alpha=0.2, color=line.get_color())
+        _beside(panel, dataset, name, x, line.get_color())
         if reference is not None:
             discrete = reference.attrs.get("method") == "data"
             style = {"ls": "", "marker": "o", "ms": 4} if discrete else {"ls": "--", "lw": 1}
@@ -67,56 +178,52 @@ def _curves(dataset, reference, names, axis, held_out):
             panel.axvline(held_out, color="gray", lw=0.8, ls=":")
         panel.set_xlabel(str(axis))
         panel.set_ylabel(str(name))
-    panels[0, 0].legend(fontsize=8)
+    panels[0].legend(fontsize=8)
     return figure
 
 
 def _maps(dataset, reference, names, dimensions):
-    if len(dimensions) == 3:  # time and two space axes: the last time is shown
-        last = {dimensions[0]: -1}
-        return _maps(
-            dataset.isel(last),
-            None if reference is None else reference.isel(last),
-            names,
-            dimensions[1:],
-        )
+    if len(dimensions) == 3:
+        if reference is None:
+            return _snapshots(dataset, names, dimensions)
+        other = _at(reference, dimensions, -1)[0]
+        dataset, dimensions, _ = _at(dataset, dimensions, -1)
+        return _maps(dataset, other, names, dimensions)
     columns = 1 if reference is None else 3
     figure, panels = _figure(len(names), columns, 3.4 * columns + 0.6, 2.8 * len(names) + 0.2)
     for row, name in zip(panels, names, strict=True):
         values = dataset[name].values
         # The colours are the reference's, so that a bad solution looks bad.
-        scale = values if reference is None else reference[name].values
-        limits = {"vmin": np.nanmin(scale), "vmax": np.nanmax(scale)}
+        limits = _limits(values if reference is None else reference[name].values)
         label = str(dataset.attrs.get("method", "solution"))
         _map(figure, row[0], dataset, name, values, dimensions, label, cmap=_MAP, **limits)
         if reference is None:
             continue
-        _map(
-            figure,
-            row[1],
-            dataset,
-            name,
-            reference[name].values,
-            dimensions,
-            "reference",
-            cmap=_MAP,
-            **limits,
-        )
-        gap = values - reference[name].values
+        exact = reference[name].values
+        _map(figure, row[1], dataset, name, exact, dimensions, "reference", cmap=_MAP, **limits)
+        gap = values - exact
         size = np.nanmax(np.abs(gap), initial=0.0) or 1e-16
-        _map(
-            figure,
-            row[2],
-            dataset,
-            name,
-            gap,
-            dimensions,
-            "difference",
-            cmap=_DIFFERENCE,
-            vmin=-size,
-            vmax=size,
-        )
+        style = {"cmap": _DIFFERENCE, "vmin": -size, "vmax": size}
+        _map(figure, row[2], dataset, name, gap, dimensions, "difference", **style)
     return figure
+
+
+def _snapshots(dataset, names, dimensions):
+    """The first, the middle and the last map of each unknown, in the same colours."""
+    indices = sorted({0, dataset.sizes[dimensions[0]] // 2, dataset.sizes[dimensions[0]] - 1})
+    columns = len(indices)
+    figure, panels = _figure(len(names), columns, 3.4 * columns + 0.6, 2.8 * len(names) + 0.2)
+    for row, name in zip(panels, names, strict=True):
+        limits = _limits(dataset[name].values)
+        for panel, index in zip(row, indices, strict=True):
+            at, left, title = _at(dataset, dimensions, index)
+            _map(figure, panel, at, name, at[name].values, left, title, cmap=_MAP, **limits)
+    return figure
+
+
+def _limits(values) -> dict[str, float]:
+    finite = values[np.isfinite(values)]
+    return {"vmin": finite.min(), "vmax": finite.max()} if finite.size else {}
 
 
 def _map(figure, panel, dataset, name, values, dimensions, title, **style):
@@ -124,5 +231,5 @@ def _map(figure, panel, dataset, name, values, dimensions, title, **style):
     image = panel.pcolormesh(first, second, values.T, shading="nearest", rasterized=True, **style)
     panel.set_xlabel(str(dimensions[0]))
     panel.set_ylabel(str(dimensions[1]))
-    panel.set_title(f"{name}: {title}", fontsize=9)
+    panel.set_title(f"{name}: {title}" if title else name, fontsize=9)
     figure.colorbar(image, ax=panel)

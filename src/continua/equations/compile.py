@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import sympy
 
+from continua.equations.nonlocal_terms import refuse_nonlocal
 from continua.equations.parse import coordinate_symbol
 
 Jet = tuple[str, tuple[int, ...]]  # a field and its order in each coordinate
@@ -95,5 +96,8 @@ def compile_expressions(expressions: Sequence, arguments: Sequence) -> Callable:
 
     Common subexpressions are computed once. The expressions come from the checked
     grammar of `parse`, never from text that SymPy would evaluate.
+
+    **Raises:** `InputError` for a nonlocal term, which values at a point do not tell.
     """
+    refuse_nonlocal(expressions)
     return _compile(tuple(expressions), tuple(arguments))

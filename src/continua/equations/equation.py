@@ -9,11 +9,13 @@ import sympy
 
 from continua.core.errors import InputError
 from continua.equations.compile import Jet, jets_in
+from continua.equations.nonlocal_terms import MULTIPLIERS, NAMES, is_nonlocal
 from continua.equations.parse import (
     CONSTANTS,
     FUNCTIONS,
     OPERATORS,
     Scope,
+    delayed_of,
     parse_equation,
     parse_expression,
 )
@@ -117,6 +119,17 @@ class Equation:
         """Every unknown, field and derivative that the expressions contain."""
         return tuple(sorted({j for e in self.expanded for j in jets_in(e, self.coordinates)}))
 
+    @functools.cached_property
+    def delays(self) -> dict[str, tuple[str, sympy.Expr]]:
+        """Unknown and delay of every `delay(u, tau)`, by the name of its jet."""
+        scope = Scope((), (), self.parameters)
+        pairs = {name: delayed_of(name) for name, _ in self.jets}
+        return {
+            name: (pair[0], parse_expression(pair[1], scope, where="equation.expressions"))
+            for name, pair in pairs.items()
+            if pair is not None
+        }
+
     @property
     def orders(self) -> dict[str, int]:
         """The highest derivative in each coordinate."""
@@ -157,6 +170,11 @@ class Equation:
         from continua.equations.system import first_order_system
 
         return first_order_system(self)
+
+    @functools.cached_property
+    def is_nonlocal(self) -> bool:
+        """Whether an expression holds `integral`, `mean`, `fraclap` or `hilbert`."""
+        return any(map(is_nonlocal, self.symbolic))
 
     def first_order(self):
         """The equation as a first-order system in time, `u_t`, ... as further states.
@@ -203,9 +221,9 @@ def _as_text(expression) -> str:
     if isinstance(expression, str):
         return expression
     if isinstance(expression, sympy.Eq):
-        return f"{_sympy_text(expression.lhs)} = {_sympy_text(expression.rhs)}"
+        return f"{expression_text(expression.lhs)} = {expression_text(expression.rhs)}"
     if isinstance(expression, sympy.Basic):
-        return f"{_sympy_text(expression)} = 0"
+        return f"{expression_text(expression)} = 0"
     raise InputError(
         f"got {type(expression).__name__}, expected text or a SymPy equation",
         where="equation.expressions",
@@ -239,8 +257,26 @@ class _TextPrinter(sympy.printing.str.StrPrinter):
     def _print_Min(self, node):
         return f"min({', '.join(map(self._print, node.args))})"
 
+    def _print_SpaceIntegral(self, node):
+        return self._nonlocal(node)
 
-def _sympy_text(expression: sympy.Basic) -> str:
+    def _print_SpaceMean(self, node):
+        return self._nonlocal(node)
+
+    def _print_FractionalLaplacian(self, node):
+        return self._nonlocal(node)
+
+    def _print_HilbertTransform(self, node):
+        return self._nonlocal(node)
+
+    def _nonlocal(self, node):
+        implied = isinstance(node, MULTIPLIERS)
+        arguments = node.args[: node.fixed] if implied else node.args
+        return f"{NAMES[type(node)]}({', '.join(map(self._print, arguments))})"
+
+
+def expression_text(expression: sympy.Basic) -> str:
+    """An expression in the grammar of `parse`."""
     return _TextPrinter().doprint(expression)
 
 

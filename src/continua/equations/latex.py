@@ -5,7 +5,7 @@ from typing import Any
 import sympy
 from sympy.printing.latex import LatexPrinter
 
-from continua.equations.parse import parse_sides
+from continua.equations.parse import delayed_of, parse_sides
 from continua.equations.vectors import Vector
 
 
@@ -39,6 +39,11 @@ class _Printer(LatexPrinter):
         return super()._print_Mul(sympy.Mul(*factors, evaluate=False))
 
     def _print_AppliedUndef(self, node, exp=None):
+        delayed = delayed_of(node.func.__name__)
+        if delayed is not None:
+            unknown, tau = map(self._deal_with_super_sub, delayed)
+            text = rf"{unknown}({self.time} - {tau})"
+            return text if exp is None else f"{text}^{{{exp}}}"
         text = self._deal_with_super_sub(node.func.__name__)
         return text if exp is None else f"{text}^{{{exp}}}"
 
@@ -52,6 +57,25 @@ class _Printer(LatexPrinter):
         if isinstance(expr.expr, sympy.core.function.AppliedUndef):
             return f"{self._print(expr.expr)}_{{{letters}}}"
         return rf"\left({self._print(expr.expr)}\right)_{{{letters}}}"
+
+    def _print_SpaceIntegral(self, expr):
+        along = "".join(rf"\,d{name}" for name in expr.over)
+        return rf"\int {self._bracketed(expr.body)}{along}"
+
+    def _print_SpaceMean(self, expr):
+        along = ", ".join(expr.over)
+        return rf"\left\langle {self._print(expr.body)} \right\rangle_{{{along}}}"
+
+    def _print_FractionalLaplacian(self, expr):
+        power = self._print(expr.args[1] / 2)
+        return rf"\left(-\Delta\right)^{{{power}}} {self._bracketed(expr.body)}"
+
+    def _print_HilbertTransform(self, expr):
+        return rf"\mathcal{{H}} {self._bracketed(expr.body)}"
+
+    def _bracketed(self, body):
+        text = self._print(body)
+        return rf"\left({text}\right)" if isinstance(body, sympy.Add) else text
 
 
 def latex(equation) -> str:

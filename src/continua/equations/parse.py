@@ -10,7 +10,9 @@
 `u_xx` is a derivative of the unknown `u`; `d(flux, x)` and `d(flux, x, 2)`
 differentiate any expression, `lap(v)` sums the second space derivatives. Vectors are
 `vec(u, v)` and `grad(u)`, taken by `div`, `curl`, `dot`, `norm`, `lap` and `d`; an equation
-between vectors is one for each component.
+between vectors is one for each component. In an ordinary equation `delay(u, tau)` is the
+unknown at an earlier time, `u(t - tau)`. `integral(f)`, `mean(f, x)`, `fraclap(f, s)` and
+`hilbert(f)` are the terms of `nonlocal_terms`.
 """
 
 import dataclasses
@@ -22,6 +24,7 @@ import sympy
 
 from continua.core.errors import InputError, suggest
 from continua.equations import vectors
+from continua.equations.nonlocal_terms import NAMES, NonlocalError, nonlocal_term
 from continua.equations.vectors import Vector, VectorError
 
 FUNCTIONS = {
@@ -45,7 +48,8 @@ FUNCTIONS = {
     "max": sympy.Max,
 }
 CONSTANTS = {"pi": sympy.pi}
-OPERATORS = ("d", "lap", "grad", "div", "curl", "dot", "norm", "vec")
+NONLOCAL = tuple(NAMES.values())
+OPERATORS = ("d", "lap", "grad", "div", "curl", "dot", "norm", "vec", "delay", *NONLOCAL)
 
 _TOKEN = re.compile(
     r"(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
@@ -106,6 +110,19 @@ def parameter_symbol(name: str) -> sympy.Symbol:
 def field_symbol(name: str, coordinates: tuple[str, ...]):
     """The SymPy function of the coordinates for an unknown or a known field."""
     return sympy.Function(name, real=True)(*map(coordinate_symbol, coordinates))
+
+
+def delayed_name(unknown: str, tau: sympy.Expr) -> str:
+    """The name of the function `u(t - tau)`; `delayed_of` takes it apart."""
+    return f"delay({unknown}, {tau})"
+
+
+def delayed_of(name: str) -> tuple[str, str] | None:
+    """Unknown and delay of a name that `delayed_name` made, `None` for any other."""
+    if not name.startswith("delay("):
+        return None
+    unknown, tau = name[len("delay(") : -1].split(", ", 1)
+    return unknown, tau
 
 
 def split_derivative(name: str, scope: Scope) -> tuple[str, tuple[str, ...]] | None:
@@ -319,6 +336,10 @@ class _Parser:
         name = token.text
         if name == "d":
             return self.derivative(token, arguments)
+        if name == "delay":
+            return self.delayed(token, arguments)
+        if name in NONLOCAL:
+            return self.nonlocal_term(token, arguments)
         if name != "vec":
             count = 2 if name == "dot" else 1
             if len(arguments) != count:
@@ -342,6 +363,28 @@ class _Parser:
             }
             return operators[name](space, arguments[0])
         except VectorError as error:
+            self.fail(str(error), token=token)
+
+    def delayed(self, token: _Token, arguments):
+        unknowns = [field_symbol(u, self.scope.coordinates) for u in self.scope.unknowns]
+        if len(arguments) != 2 or arguments[0] not in unknowns:
+            self.fail("delay takes an unknown and a time", "write delay(u, tau)", token)
+        if self.scope.space or self.scope.time is None:
+            self.fail("delay belongs to an ordinary equation in time", token=token)
+        tau = arguments[1]
+        parameters = {parameter_symbol(p) for p in self.scope.parameters}
+        if isinstance(tau, Vector) or not tau.free_symbols <= parameters or tau.has(*unknowns):
+            self.fail("a delay is a number or an expression in parameters", token=token)
+        name = delayed_name(arguments[0].func.__name__, tau)
+        return field_symbol(name, self.scope.coordinates)
+
+    def nonlocal_term(self, token: _Token, arguments):
+        if not self.scope.unknowns:
+            self.fail(f"{token.text} stands in equations, in no other formula", token=token)
+        space = tuple(map(coordinate_symbol, self.scope.space))
+        try:
+            return nonlocal_term(token.text, arguments, space)
+        except NonlocalError as error:
             self.fail(str(error), token=token)
 
     def derivative(self, token: _Token, arguments):

@@ -8,15 +8,16 @@ import jax.numpy as jnp
 import sympy
 
 from continua.equations.compile import (
-    Jet,
     compile_expressions,
     jet_expression,
+    jet_of,
     jet_symbols,
     jets_in,
     replace_jets,
 )
+from continua.equations.nonlocal_terms import MULTIPLIERS, AbstractNonlocal, multiplier_of
 from continua.equations.parse import parameter_symbol
-from continua.equations.semidiscrete import Semidiscrete, space_orders
+from continua.equations.semidiscrete import Semidiscrete, exponent_of, space_orders, state_space
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,19 +32,23 @@ class Split:
     - `system`: a `FirstOrderSystem`.
     - `linear`: `linear[i][j]`: tuple of (SymPy coefficient, orders in space).
     - `remainder`: a `FirstOrderSystem` with the rest of the right-hand side.
+    - `multiplied`: as `linear` with a nonlocal term of the derivative as a third item,
+      `fraclap` or `hilbert`.
     """
 
     system: Any
     linear: tuple
     remainder: Any
+    multiplied: tuple = ()
 
     @property
     def is_diagonal(self) -> bool:
         """Whether no state drives another linearly."""
         return not any(
-            self.linear[i][j]
-            for i in range(len(self.linear))
-            for j in range(len(self.linear))
+            table[i][j]
+            for table in (self.linear, self.multiplied)
+            for i in range(len(table))
+            for j in range(len(table))
             if i != j
         )
 
@@ -61,23 +66,28 @@ class Split:
         - `parameters`: a scalar for each parameter.
         """
         size = len(self.system.states)
-        rows = [
-            [self._entry(self.linear[i][j], space, parameters) for j in range(size)]
-            for i in range(size)
-        ]
+        rows = [[self._entry(i, j, space, parameters) for j in range(size)] for i in range(size)]
         if self.is_diagonal:
             return jnp.stack([rows[i][i] for i in range(size)])
         return jnp.stack([jnp.stack(row) for row in rows])
 
-    def _entry(self, terms, space, parameters):
-        dtype = jnp.zeros((), complex).dtype
+    def _entry(self, i: int, j: int, space, parameters):
+        dtype = jnp.zeros((), float if getattr(space, "is_real", False) else complex).dtype
         total = jnp.zeros(space.spectral_shape, dtype)
-        names = self.system.parameters
-        for coefficient, orders in terms:
-            function = compile_expressions([coefficient], list(map(parameter_symbol, names)))
-            (value,) = function(*(parameters[name] for name in names))
-            total = total + jnp.asarray(value, dtype) * space.symbol(orders)
+        held = state_space(space, self.system, self.system.states[j])
+        for coefficient, orders in self.linear[i][j]:
+            value = jnp.asarray(self._value(coefficient, parameters), dtype)
+            total = total + value * held.symbol(orders).astype(dtype)
+        for coefficient, orders, node in self.multiplied[i][j] if self.multiplied else ():
+            value = jnp.asarray(self._value(coefficient, parameters), dtype)
+            factor = multiplier_of(node, held, parameters, exponent_of(node, self.system))
+            total = total + value * (held.symbol(orders) * factor).astype(dtype)
         return total
+
+    def _value(self, coefficient, parameters):
+        names = self.system.parameters
+        function = compile_expressions([coefficient], list(map(parameter_symbol, names)))
+        return function(*(parameters[name] for name in names))[0]
 
     def nonlinear(self, space):
         """`N(t, û, parameters)`: fields to the nodes, products there, and back, with
@@ -109,40 +119,61 @@ def split(equation, space):
 
 def split_system(system) -> Split:
     """Sort the terms of a system into `coefficient * derivative of a state` with a
-    constant coefficient, and the rest."""
-    rows, rest = [], []
+    constant coefficient, `fraclap` and `hilbert` of it among them, and the rest."""
+    rows, multiplied, rest = [], [], []
     for expression in system.right:
         terms, remainder = _linear_terms(sympy.sympify(expression), system)
         row: list[list] = [[] for _ in system.states]
-        for (name, orders), coefficient in terms.items():
-            row[system.states.index(name)].append((coefficient, orders))
+        others: list[list] = [[] for _ in system.states]
+        for (name, orders, node), coefficient in terms.items():
+            place = system.states.index(name)
+            if node is None:
+                row[place].append((coefficient, orders))
+            else:
+                others[place].append((coefficient, orders, node))
         rows.append(tuple(map(tuple, row)))
+        multiplied.append(tuple(map(tuple, others)))
         rest.append(remainder)
-    return Split(system, tuple(rows), dataclasses.replace(system, right=tuple(rest)))
+    remainder = dataclasses.replace(system, right=tuple(rest))
+    return Split(system, tuple(rows), remainder, tuple(multiplied))
 
 
-def _linear_terms(expression: sympy.Expr, system) -> tuple[dict[Jet, sympy.Expr], sympy.Expr]:
+def _linear_terms(expression: sympy.Expr, system) -> tuple[dict, sympy.Expr]:
+    """Coefficients by state, orders in space and nonlocal term (or `None`), and the rest."""
     constants = {parameter_symbol(p) for p in system.parameters}
-    terms: dict[Jet, sympy.Expr] = {}
+    terms: dict[tuple, sympy.Expr] = {}
     rest = []
     for term in _addends(expression):
         # A flux d(..., x) is expanded only where it is linear: nu*d(u_x, x).
         flat_term = term.doit() if term.has(sympy.Derivative) else term
-        jets = [j for j in jets_in(flat_term, system.coordinates) if j[0] in system.states]
-        coefficient = None
-        if len(jets) == 1:
-            symbols = jet_symbols(jets_in(flat_term, system.coordinates))
-            flat = replace_jets(flat_term, system.coordinates, symbols)
-            coefficient = sympy.cancel(flat / symbols[jets[0]])
-            if not coefficient.free_symbols <= constants:
-                coefficient = None
-        if coefficient is None:
+        found = _linear_term(flat_term, system)
+        if found is None or not found[0].free_symbols <= constants:
             rest.append(term)
         else:
-            name, orders = jets[0]
-            key = (name, space_orders(system, orders))
+            coefficient, key = found
             terms[key] = terms.get(key, sympy.Integer(0)) + coefficient
     return terms, sympy.Add(*rest)
+
+
+def _linear_term(term: sympy.Expr, system) -> tuple[sympy.Expr, tuple] | None:
+    """Coefficient and key of a term that is one jet of a state times it."""
+    jets = [j for j in jets_in(term, system.coordinates) if j[0] in system.states]
+    if len(jets) != 1:
+        return None
+    name, orders = jets[0]
+    nodes = term.atoms(AbstractNonlocal)
+    node = next(iter(nodes)) if len(nodes) == 1 else None
+    if nodes and (
+        not isinstance(node, MULTIPLIERS) or jet_of(node.body, system.coordinates) != jets[0]
+    ):
+        return None
+    if node is None:
+        symbols = jet_symbols(jets_in(term, system.coordinates))
+        flat, symbol = replace_jets(term, system.coordinates, symbols), symbols[jets[0]]
+    else:
+        symbol = sympy.Dummy("multiplied", real=True)
+        flat = term.xreplace({node: symbol})
+    return sympy.cancel(flat / symbol), (name, space_orders(system, orders), node)
 
 
 def _addends(expression: sympy.Expr):
@@ -154,12 +185,14 @@ def _addends(expression: sympy.Expr):
 def linear_expression(parts: Split) -> tuple[sympy.Expr, ...]:
     """The linear part back as SymPy expressions, one a state (for checks)."""
     rows = []
-    for row in parts.linear:
+    for row, others in zip(parts.linear, parts.multiplied or parts.linear, strict=True):
         total = sympy.Integer(0)
-        for name, terms in zip(parts.system.states, row, strict=True):
+        for name, terms, more in zip(parts.system.states, row, others, strict=True):
             for coefficient, orders in terms:
                 full = _with_time(parts.system, orders)
                 total += coefficient * jet_expression((name, full), parts.system.coordinates)
+            if parts.multiplied:
+                total += sympy.Add(*(coefficient * node for coefficient, _, node in more))
         rows.append(total)
     return tuple(rows)
 

@@ -45,6 +45,26 @@ class Vorticity:
         """The vorticity alone."""
         return self.rest.states
 
+    def derived(self, space, t, y_hat, parameters):
+        """Coefficients of the stream function from those of the vorticity.
+
+        **Arguments:**
+
+        - `space`: a `FourierSpace`.
+        - `t`, `parameters`: of no meaning here.
+        - `y_hat`: `(1, *Nf)`.
+        """
+        return self.stream_function(space, y_hat[0])
+
+    def check_start(self, space, start) -> None:
+        """Any vorticity may be the first one.
+
+        **Arguments:**
+
+        - `space`: a `FourierSpace`.
+        - `start`: at the nodes `(1, *N)`.
+        """
+
     def stream_function(self, space, w_hat):
         """Coefficients of the stream function, of mean zero.
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex
+from jaxtyping import Array, Inexact
 
 from continua.integrate.trajectory import (
     NON_FINITE,
@@ -29,8 +29,9 @@ from continua.integrate.trajectory import (
 _CIRCLE = 32  # points of the contour; the mean converges faster than any power
 
 
-def phi_functions(z: Complex[Array, "..."]) -> tuple[Any, ...]:
-    """`phi_1, phi_2, phi_3` of numbers, by means over circles of radius 1.
+def phi_functions(z: Inexact[Array, "..."]) -> tuple[Any, ...]:
+    """`phi_1, phi_2, phi_3` of numbers, by means over circles of radius 1; real where these
+    are.
 
     **Arguments:**
 
@@ -38,6 +39,8 @@ def phi_functions(z: Complex[Array, "..."]) -> tuple[Any, ...]:
 
     **Reference:** kassam2005fourth
     """
+    is_real = not jnp.iscomplexobj(z)
+    z = jax.lax.complex(z, jnp.zeros_like(z)) if is_real else z
     circle = np.exp(2j * np.pi * (np.arange(_CIRCLE) + 0.5) / _CIRCLE)
 
     def add(sums, root):
@@ -50,10 +53,11 @@ def phi_functions(z: Complex[Array, "..."]) -> tuple[Any, ...]:
 
     zero = jnp.zeros_like(z)
     sums, _ = jax.lax.scan(add, (zero, zero, zero), jnp.asarray(circle, z.dtype))
-    return tuple(s / _CIRCLE for s in sums)
+    means = tuple(s / _CIRCLE for s in sums)
+    return tuple(m.real for m in means) if is_real else means
 
 
-def phi_matrices(z: Complex[Array, "*batch s s"]) -> tuple[Any, ...]:
+def phi_matrices(z: Inexact[Array, "*batch s s"]) -> tuple[Any, ...]:
     """`e^z, phi_1, phi_2, phi_3` of small matrices, as blocks of one exponential.
 
     The exponential of `[[z, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1], [0, 0, 0, 0]]` (in
@@ -88,7 +92,7 @@ class Coefficients(NamedTuple):
     last: Any
 
 
-def coefficients(linear: Complex[Array, "*L"], dt: Any, coupled: bool) -> Coefficients:
+def coefficients(linear: Inexact[Array, "*L"], dt: Any, coupled: bool) -> Coefficients:
     """The coefficients of ETDRK4 for one step length.
 
     **Arguments:**
@@ -121,9 +125,9 @@ def coefficients(linear: Complex[Array, "*L"], dt: Any, coupled: bool) -> Coeffi
 
 
 def etdrk4(
-    linear: Complex[Array, "*L"],
+    linear: Inexact[Array, "*L"],
     nonlinear: Callable[[Any, Any], Any],
-    y0_hat: Complex[Array, "s *Nf"],
+    y0_hat: Inexact[Array, "s *Nf"],
     t0: Any,
     dt: Any,
     steps_per_save: Any,

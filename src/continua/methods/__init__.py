@@ -3,6 +3,7 @@
 from continua.core.errors import InputError, suggest
 from continua.methods.classical.chebyshev import Chebyshev
 from continua.methods.classical.choose import best_classical
+from continua.methods.classical.delay import DelayRungeKutta
 from continua.methods.classical.finite_differences import FiniteDifferences
 from continua.methods.classical.finite_elements import FiniteElements
 from continua.methods.classical.finite_volumes import FiniteVolumes
@@ -40,6 +41,7 @@ METHODS = {
         RungeKutta,
         RK4,
         ImplicitRungeKutta,
+        DelayRungeKutta,
         StochasticIntegrator,
         ParameterFit,
         KalmanSmoother,
@@ -71,6 +73,7 @@ def get_method(name: str) -> type:
 
 
 __all__ = [
+    "DelayRungeKutta",
     "FNO",
     "METHODS",
     "PINN",

@@ -9,6 +9,7 @@ import numpy as np
 from continua.equations import Equation
 from continua.problems.checks import check_equation_problem
 from continua.problems.conditions import Measurements, Unknown
+from continua.problems.events import EventCondition, check_events
 from continua.problems.problem import AbstractProblem
 from continua.problems.reference import AbstractReference, InsideReference
 
@@ -34,6 +35,7 @@ class EquationProblem(AbstractProblem):
     - `geometry`: an `AbstractRegion` of the plane, `None` for the whole box.
     - `means`: the mean over the domain of an unknown that equation and conditions leave free
       up to a constant, as between insulated walls.
+    - `events`: an `EventCondition` for each jump of the states of an ordinary equation.
     - `data`: `Measurements`, or `None`.
     - `num_points`: of the evaluation grid, a coordinate; 201 times for an ordinary and
       51 for a partial equation, 128 nodes in one space dimension, 64 an axis in two and 32 in
@@ -56,6 +58,7 @@ class EquationProblem(AbstractProblem):
     boundary: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     geometry: Any = None
     means: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    events: tuple[EventCondition, ...] = ()
     data: Measurements | None = None
     num_points: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     reference: Any = None
@@ -67,6 +70,8 @@ class EquationProblem(AbstractProblem):
     def __post_init__(self):
         for name, value in check_equation_problem(self).items():
             object.__setattr__(self, name, value)
+        events = check_events(self.equation, self.states(), self.events)
+        object.__setattr__(self, "events", events)
         if isinstance(self.reference, AbstractReference):
             # `dataclasses.replace` hands on the reference of the problem before.
             reference = self.reference.adapted(self)

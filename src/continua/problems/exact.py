@@ -1,5 +1,7 @@
 r"""Exact solutions that take more than a formula."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 _LEVELS = 45.0  # logarithm of what is neglected beside the largest term
@@ -25,6 +27,35 @@ def burgers(t: np.ndarray, x: np.ndarray, *, nu: float) -> np.ndarray:
 
     **Reference:** cole1951quasilinear
     """
+    return _cole_hopf(t, x, nu, lambda y, weight, _: -(np.sin(y) * weight).sum(1) / weight.sum(1))
+
+
+def hamilton_jacobi(t: np.ndarray, x: np.ndarray, *, nu: float) -> np.ndarray:
+    r"""`phi_t + phi_x^2/2 = nu phi_xx` with `phi(0, x) = cos(pi x) / pi`, by the same
+    transformation.
+
+        phi = -2 nu log(int exp(-E) dz / sqrt(pi)),   E as in `burgers`.
+
+    **Arguments:**
+
+    - `t`, `x`: times from 0 on and places, of one shape.
+    - `nu`: viscosity.
+
+    **Returns:** `(1, *shape)`.
+
+    **Reference:** cole1951quasilinear
+    """
+    return _cole_hopf(
+        t,
+        x,
+        nu,
+        lambda _, weight, peak: -2 * nu * (peak + np.log(weight.sum(1) / np.sqrt(np.pi))),
+    )
+
+
+def _cole_hopf(t, x, nu: float, value: Callable) -> np.ndarray:
+    """`value(pi y, weights, logarithm of the largest)` at points, `(1, *shape)`; what the
+    weights leave out of `exp(-E) dz` is that largest one."""
     t, x = np.broadcast_arrays(np.asarray(t, float), np.asarray(x, float))
     flat_t, flat_x = t.reshape(-1), x.reshape(-1)
     values = np.empty(flat_t.shape)
@@ -39,6 +70,6 @@ def burgers(t: np.ndarray, x: np.ndarray, *, nu: float) -> np.ndarray:
         width = np.sqrt(4 * nu * flat_t[part])[:, None]
         y = np.pi * (flat_x[part, None] - width * z)
         weight = -(z**2) - np.cos(y) / (2 * np.pi * nu)
-        weight = np.exp(weight - weight.max(axis=1, keepdims=True))
-        values[part] = -(np.sin(y) * weight).sum(axis=1) / weight.sum(axis=1)
+        peak = weight.max(axis=1)
+        values[part] = value(y, step * np.exp(weight - peak[:, None]), peak)
     return values.reshape(1, *t.shape)

@@ -94,6 +94,7 @@ def rescaled(
     **Raises:** `InputError` for names that are not in the equation, scales that are zero,
     and coordinates that would run backwards.
     """
+    _check_plain(problem, "rescaled")
     equation = problem.equation
     factors = _scales(unknowns, equation.unknowns, "unknowns")
     scales = _scales(coordinates, equation.coordinates, "coordinates")
@@ -138,6 +139,7 @@ def damped(problem: EquationProblem, rate: float) -> EquationProblem:
 
     **Raises:** `InputError` for any other.
     """
+    _check_plain(problem, "damped")
     equation, rate = problem.equation, as_number(rate, "damped.rate")
     if any(order != 1 for order in equation.time_orders.values()):
         raise InputError("the equation is not of first order in time", where="damped.problem")
@@ -178,6 +180,8 @@ def coupled(
     **Raises:** `InputError` where they do not fit.
     """
     pair = (first, second)
+    for problem in pair:
+        _check_plain(problem, "coupled")
     orders = [[*p.equation.time_orders.values()] for p in pair]
     same = all(
         getattr(first, n) == getattr(second, n) for n in ("domain", "boundary", "num_points")
@@ -297,6 +301,15 @@ class _Change:
                 return node / _exact(self.scales[name])
             return parameter_symbol(self.renamed.get(name, name))
         return node.func(*(self._walk(a) for a in node.args)) if node.args else node
+
+
+def _check_plain(problem: EquationProblem, where: str) -> None:
+    """Whether nothing of a problem but its formulas would have to change."""
+    for kind in ("geometry", "means", "events"):
+        if getattr(problem, kind):
+            raise InputError(f"the problem has {kind}", where=where, fix="give one without")
+    if problem.equation.delays:
+        raise InputError("the equation has delays", where=where, fix="give one without")
 
 
 def _referred(new: EquationProblem, old: tuple, matrix, scales, rate: float = 0.0):

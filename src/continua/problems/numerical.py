@@ -11,13 +11,18 @@ from continua.equations.vorticity import vorticity_form
 from continua.problems.equation import EquationProblem
 from continua.problems.reference import AbstractReference, check_times, points_of
 from continua.problems.solve_cavity import cavity_reference
+from continua.problems.solve_delay import DelayReference
 from continua.problems.solve_elliptic import elliptic_reference
+from continua.problems.solve_shock import shock_reference
+
+_TOLERANCE = 1e-9  # of Fourier series
+_TOLERANCES = {1: 1e-12}  # in one dimension, where more costs little
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class OdeReference(AbstractReference):
-    """An ordinary differential equation by the Runge-Kutta method of order 8, or by an
-    implicit one of order 5 where it is stiff, near the limit of double precision.
+    """An ordinary differential equation by collocation of order 31 in extended precision;
+    where that cannot be, by Runge-Kutta methods near the limit of double precision.
 
     **Arguments:**
 
@@ -62,7 +67,7 @@ class SpectralReference(AbstractReference):
     """
 
     problem: EquationProblem
-    tolerance: float = 1e-9
+    tolerance: float = _TOLERANCE
 
     def adapted(self, problem: Any) -> AbstractReference | None:
         return _for_problem(self, problem)
@@ -88,11 +93,12 @@ def numerical_reference(problem: EquationProblem) -> AbstractReference | None:
 
     - `problem`: of an equation.
 
-    **Returns:** an `OdeReference`, a `SpectralReference`, or `None` where walls, unknown
-    parameters or the form of the equation stand against both. Nothing is solved yet.
+    **Returns:** an `OdeReference`, a `SpectralReference`, a `DelayReference`, for an ideal gas
+    between open ends a `ShockReference`, or `None` where walls, unknown parameters or the form
+    of the equation stand against them all. Nothing is solved yet.
     """
     equation = problem.equation
-    if problem.unknown_parameters:
+    if problem.unknown_parameters or problem.events:
         return None
     if equation.time is None:
         return elliptic_reference(problem) or cavity_reference(problem)
@@ -102,10 +108,15 @@ def numerical_reference(problem: EquationProblem) -> AbstractReference | None:
             equation.first_order()
         except InputError:
             return None
+    if equation.delays:
+        return DelayReference(bare)
     if not equation.space:
         return OdeReference(bare)
-    periodic = all(problem.boundary.get(c) == "periodic" for c in equation.space)
-    return SpectralReference(bare) if periodic and len(equation.space) <= 3 else None
+    if all(problem.boundary.get(c) == "periodic" for c in equation.space):
+        if len(equation.space) > 3:
+            return None
+        return SpectralReference(bare, _TOLERANCES.get(len(equation.space), _TOLERANCE))
+    return shock_reference(bare)
 
 
 def with_reference(problem: EquationProblem) -> EquationProblem:

@@ -19,6 +19,7 @@ from continua.problems.csv_files import (
 )
 from continua.problems.dataset import from_hdf5
 from continua.problems.equation import EquationProblem
+from continua.problems.events import EventCondition
 from continua.problems.family import FamilyProblem
 from continua.problems.mixes import condition_of, part_condition
 from continua.problems.moments import with_moments
@@ -36,7 +37,7 @@ Problem = EquationProblem | StochasticProblem | SeriesProblem | FamilyProblem
 
 _LABELS = ("name", "title", "citation", "notes")
 _CONDITIONS = (
-    *("domain", "geometry", "initial", "boundary", "means"),
+    *("domain", "geometry", "initial", "boundary", "means", "events"),
     *("data", "grid", "reference", "family"),
 )
 _EQUATION = ("unknowns", "coordinates", "expressions", "definitions", "time")
@@ -180,6 +181,7 @@ def _equation_problem(file: Section, folder: pathlib.Path, labels) -> EquationPr
         boundary=_boundary(boundary, equation) if region is None else _parts(boundary, equation),
         geometry=region,
         means={name: means.number(name) for name in means.data},
+        events=_events(file.section("events")),
         data=_data(file.section("data", ("file", "columns", "table")), folder, equation),
         num_points=_num_points(file.section("grid")),
         reference=_reference(
@@ -190,7 +192,7 @@ def _equation_problem(file: Section, folder: pathlib.Path, labels) -> EquationPr
 
 
 def _stochastic_problem(file: Section, folder: pathlib.Path, labels) -> StochasticProblem:
-    for key in ("geometry", "boundary", "means", "data", "reference", "family"):
+    for key in ("geometry", "boundary", "means", "events", "data", "reference", "family"):
         if key in file:
             raise InputError(
                 f"[{key}] does not belong to a stochastic equation", where=key, fix="remove it"
@@ -217,6 +219,16 @@ def _stochastic_problem(file: Section, folder: pathlib.Path, labels) -> Stochast
         num_points=_num_points(file.section("grid")),
     )
     return with_moments(problem)
+
+
+def _events(section: Section) -> tuple[EventCondition, ...]:
+    found = []
+    for name in section.data:
+        one = section.section(name, ("condition", "direction", "resets"))
+        one.require("condition", 'write condition = "..."')
+        resets = one.formulas("resets")
+        found.append(EventCondition(name, one.data["condition"], resets, one.whole("direction", 0)))
+    return tuple(found)
 
 
 def _num_points(section: Section) -> dict[str, int]:

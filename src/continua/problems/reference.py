@@ -10,16 +10,19 @@ import numpy as np
 from continua.core.errors import InputError, suggest
 from continua.equations import Scope, parse_expression
 from continua.problems.conditions import as_formula, as_number
-from continua.problems.exact import burgers
-from continua.problems.exact_mechanics import kepler, pendulum
+from continua.problems.exact import burgers, hamilton_jacobi
+from continua.problems.exact_mechanics import bouncing_ball, delayed_feedback, kepler, pendulum
 from continua.problems.formulas import compiled, evaluate
 from continua.problems.values import AbstractValue
 
 _INITIAL_GAP = 1e-6  # relative, by which a reference may miss the initial value
 EXACT: dict[str, Callable[..., np.ndarray]] = {
+    "bouncing_ball": bouncing_ball,
+    "delayed_feedback": delayed_feedback,
     "kepler": kepler,
     "pendulum": pendulum,
     "burgers": burgers,
+    "hamilton_jacobi": hamilton_jacobi,
 }
 
 

@@ -99,8 +99,20 @@ class Frames:
                 before, dt = self.times[frame[full]], elapsed[full] / self.steps
                 moved = run_many(self.problem, self.space, states[full], before, dt, self.steps, 1)
                 states[part] = np.asarray(moved)[: len(part), -1]
-            unknowns = Stepped(self.problem).unknowns(self.space, jnp.asarray(states))
-            return np.asarray(self.space.to_physical(unknowns))
+            return self.physical(times, states)
+
+    def physical(self, times: np.ndarray, states: np.ndarray) -> np.ndarray:
+        """The unknowns at the nodes `(n, c, *N)` from coefficients of states.
+
+        **Arguments:**
+
+        - `times`: `(n,)`.
+        - `states`: `(n, s, *Nf)`.
+        """
+        parameters = {p: jnp.asarray(v) for p, v in self.problem.all_parameters().items()}
+        stepped = Stepped(self.problem)
+        given = jnp.asarray(states), jnp.asarray(times, float), parameters
+        return np.asarray(self.space.to_physical(stepped.unknowns(self.space, *given)))
 
 
 def space_of(problem: EquationProblem, size: int) -> FourierSpace:
@@ -209,11 +221,8 @@ def _solve(problem: EquationProblem, size: int, steps: int) -> Frames:
 def _difference(coarse: Frames, fine: Frames) -> float:
     """Relative L2 difference of the unknowns after the start, on the coarse grid."""
     shape = coarse.space.shape
-    ratio, stepped = fine.space.shape[0] // shape[0], Stepped(coarse.problem)
-    a, b = (
-        np.asarray(f.space.to_physical(stepped.unknowns(f.space, jnp.asarray(f.states[1:]))))
-        for f in (coarse, fine)
-    )
+    ratio = fine.space.shape[0] // shape[0]
+    a, b = (f.physical(f.times[1:], f.states[1:]) for f in (coarse, fine))
     b = b[(..., *(slice(None, None, ratio),) * len(shape))]
     size = np.linalg.norm(b)
     return float(np.linalg.norm(a - b) / (size if size > 0 else 1.0))

@@ -69,6 +69,7 @@ class StochasticProblem(AbstractProblem):
     geometry: ClassVar[None] = None
     means: ClassVar[Mapping[str, float]] = {}
     data: ClassVar[None] = None
+    events: ClassVar[tuple] = ()
 
     def __post_init__(self):
         equation = self.equation

@@ -119,6 +119,10 @@ def _equation_tables(problem: EquationProblem) -> dict[str, Any]:
         "initial": dict(problem.initial),
         "boundary": {axis: _walls(axis, walls) for axis, walls in problem.boundary.items()},
         "means": dict(problem.means),
+        "events": {
+            e.name: {"condition": e.condition, "direction": e.direction, "resets": dict(e.resets)}
+            for e in problem.events
+        },
         "grid": dict(problem.num_points),
         "data": _data(problem),
         "reference": _reference(problem.reference),

@@ -7,6 +7,7 @@ from continua.spaces.finite_volume import FiniteVolumeSpace
 from continua.spaces.fourier import FourierSpace
 from continua.spaces.reconstruct import MUSCL, WENO5, Minmod, MonotonizedCentral, VanLeer
 from continua.spaces.riemann import HLLC, Rusanov
+from continua.spaces.sine_cosine import SineCosineSpace, SineCosineStates
 from continua.spaces.walls import Boundary, WallCondition
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "Minmod",
     "MonotonizedCentral",
     "Rusanov",
+    "SineCosineSpace",
+    "SineCosineStates",
     "VanLeer",
     "WallCondition",
 ]

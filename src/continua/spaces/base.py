@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 _CHUNK = 4_000_000  # numbers of one block of interpolation weights
+_GAUSS = 8  # points of a cell in the mean of an interpolation
 _AT_NODE = 1e-9  # distance, in cells, within which a point counts as a node
 
 
@@ -52,6 +53,34 @@ class AbstractSpace(abc.ABC):
     def axes(self) -> dict[str, np.ndarray]:
         """The nodes of each axis, one 1-d array a coordinate."""
         return {name: self.nodes(axis) for axis, name in enumerate(self.names)}
+
+    def mean_weights(self, axis: int) -> np.ndarray:
+        """Weights of the nodes of one axis in the mean of the function between them: `(N,)`.
+
+        They are those of the interpolation, integrated: equal on a periodic axis, of Clenshaw
+        and Curtis at Chebyshev's nodes, of the order of the stencils for finite differences.
+
+        **Arguments:**
+
+        - `axis`: of the space.
+        """
+        nodes, low, high = self.nodes(axis), self.lower[axis], self.upper[axis]
+        # Where shifting by a cell changes nothing, and constants are held, all are equal.
+        gaps = np.diff(np.concatenate([nodes, [nodes[0] + high - low]]))
+        some = low + (high - low) * np.array([0.137, 0.561, 0.882])
+        constant = np.allclose(self.weights(axis, some).sum(axis=1), 1.0, rtol=0, atol=1e-9)
+        if constant and np.allclose(gaps, (high - low) / len(nodes), rtol=1e-9):
+            return np.full(len(nodes), 1.0 / len(nodes))
+        ends = np.unique(np.concatenate([[low], nodes, [high]]))
+        gauss, shares = np.polynomial.legendre.leggauss(_GAUSS)
+        total = np.zeros(len(nodes))
+        block = max(1, _CHUNK // (_GAUSS * len(nodes)))
+        for i in range(0, len(ends) - 1, block):
+            left, right = ends[:-1][i : i + block, None], ends[1:][i : i + block, None]
+            places = (left + right) / 2 + (right - left) / 2 * gauss
+            there = ((right - left) / 2 * shares).ravel()
+            total += there @ self.weights(axis, places.ravel())
+        return total / (high - low)
 
     def interpolate(self, values: Any, points: Any) -> np.ndarray:
         """Functions on the grid, at any points; exact at nodes.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -70,6 +71,25 @@ class FourierSpace(AbstractSpace):
             total = np.multiply.outer(total, wave)
         return jnp.asarray(total, _complex())
 
+    def laplacian_power(self, power: Any) -> Float[Array, "*Nf"]:
+        """What `(-Laplace)^(power/2)` multiplies coefficients by: `|k|^power`.
+
+        **Arguments:**
+
+        - `power`: positive, a number or a scalar.
+        """
+        axes = range(len(self.shape))
+        spans = [2 * math.pi / (self.upper[a] - self.lower[a]) for a in axes]
+        return wave_power([spans[a] * self.wavenumbers(a) for a in axes], power)
+
+    def hilbert_symbol(self) -> Complex[Array, "*Nf"]:
+        """What the Hilbert transform along the first axis multiplies coefficients by:
+        `-i sign(k)`, 0 for the highest wavenumber of an even grid."""
+        k, n = self.wavenumbers(0), self.shape[0]
+        sign = np.where(2 * np.abs(k) == n, 0, np.sign(k))
+        total = np.multiply.outer(-1j * sign, np.ones(self.spectral_shape[1:]))
+        return jnp.asarray(total, _complex())
+
     def mask(self) -> Bool[Array, "*Nf"]:
         """Which wavenumbers are kept."""
         total = np.ones((), bool)
@@ -111,6 +131,23 @@ class FourierSpace(AbstractSpace):
 
     def _trailing(self) -> tuple[int, ...]:
         return tuple(range(-len(self.shape), 0))
+
+
+def wave_power(waves: list[np.ndarray], power: Any) -> Float[Array, "*Nf"]:
+    """`|k|^power` on a product of axes, 0 where `k` is.
+
+    **Arguments:**
+
+    - `waves`: wavenumbers of each axis, 1-d.
+    - `power`: positive, a number or a scalar.
+    """
+    square = np.zeros(())
+    for wave in waves:
+        square = np.add.outer(square, wave**2)
+    dtype = jnp.zeros(()).dtype
+    safe = jnp.asarray(np.where(square > 0, square, 1.0), dtype)
+    found = safe ** (jnp.asarray(power, dtype) / 2)
+    return jnp.where(jnp.asarray(square > 0), found, jnp.zeros((), dtype))
 
 
 def _complex():

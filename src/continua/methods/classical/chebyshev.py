@@ -18,6 +18,7 @@ from continua import integrate
 from continua.core.cost import stopwatch
 from continua.core.results import Result, ResultCode
 from continua.core.solution import Solution
+from continua.equations.nonlocal_terms import MULTIPLIERS
 from continua.equations.semidiscrete import Semidiscrete
 from continua.equations.system import FirstOrderSystem
 from continua.methods.base import YES, AbstractDirectMethod, Prepared, Support
@@ -54,7 +55,7 @@ class Chebyshev(AbstractDirectMethod):
     reference: ClassVar[str] = "trefethen2000spectral"
 
     def supports(self, problem) -> Support:
-        known = setup.forward_problem(problem, self.name)
+        known = setup.forward_problem(problem, self.name, nonlocal_terms=True)
         if not known.ok:
             return known
         equation = problem.equation
@@ -62,6 +63,8 @@ class Chebyshev(AbstractDirectMethod):
             return Support(False, "Chebyshev needs one space coordinate")
         if problem.boundary.get(equation.space[0]) in (None, "periodic"):
             return Support(False, "Chebyshev needs conditions on both walls")
+        if any(e.has(*MULTIPLIERS) for e in equation.symbolic):
+            return Support(False, "Chebyshev takes integrals and means, no fraclap or hilbert")
         if equation.time is not None and 0 in equation.time_orders.values():
             return Support(False, "Chebyshev needs a time derivative of every unknown")
         if equation.time is None and equation.fields:

@@ -5,6 +5,7 @@ from typing import Any
 from continua.equations import split_system
 from continua.equations.compile import jets_in
 from continua.methods.classical.conservation import may_shock
+from continua.methods.classical.delay import DelayRungeKutta
 from continua.methods.classical.finite_differences import FiniteDifferences
 from continua.methods.classical.finite_elements import FiniteElements
 from continua.methods.classical.finite_volumes import FiniteVolumes
@@ -29,11 +30,12 @@ def best_classical(problem: Any) -> Any:
     """A classical method for a problem.
 
     Nonlinear conservation laws without diffusion: `FiniteVolumes`, as shocks form.
-    Regions that are no box, and flows with a pressure: `FiniteElements`.
-    Periodic in time: `Spectral`, unless second or higher derivatives have variable
-    coefficients. Between walls or steady: `FiniteDifferences`. Ordinary: `RungeKutta`,
-    or `ImplicitRungeKutta` where fast modes have died out long before the end. Unknown
-    parameters with data, and series with a formula: `ParameterFit`; series without:
+    Regions that are no box, and flows with a pressure: `FiniteElements`; periodic ones, and
+    other equations in time that are periodic or between walls that mirror the solution:
+    `Spectral`, unless second or higher derivatives have variable coefficients. Between
+    walls or steady: `FiniteDifferences`. Ordinary: `RungeKutta`, or `ImplicitRungeKutta`
+    where fast modes have died out long before the end; with delays `DelayRungeKutta`.
+    Unknown parameters with data, and series with a formula: `ParameterFit`; series without:
     `KalmanSmoother`. Stochastic: `StochasticIntegrator`. A cause behind a measurement:
     `Tikhonov` where it acts linearly, else `GaussNewton`.
 
@@ -62,7 +64,11 @@ def _candidates(problem: Any):
         if isinstance(problem, SeriesProblem):
             yield KalmanSmoother()
         return
+    if problem.equation.delays:
+        yield DelayRungeKutta()
+        return
     if problem.geometry is not None or has_constraint(problem.equation):
+        yield Spectral()
         yield FiniteElements()
         return
     if problem.equation.space or problem.equation.time is None:

@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 
 import jax
 import numpy as np
+import sympy
 
 from continua.core.cost import stopwatch
-from continua.core.results import Result
+from continua.core.results import Result, ResultCode
 from continua.core.solution import Solution
 from continua.methods.base import YES, AbstractDirectMethod, Prepared, Support
 from continua.methods.classical import setup
@@ -28,6 +29,7 @@ from continua.spaces import FiniteDifferenceSpace
 _MOST_NODES = {1: 2500, 2: 260}
 _STIFF = {1: 3e4, 2: 2e5}  # spectral radius times horizon above which steps are implicit
 _MOST_SECONDS = 60.0  # after which no finer grid is tried
+_USABLE = 0.3  # estimated error above which a solution is none
 _FRAMES = 4
 _MOST_NUMBERS = 20_000_000  # in all frames
 
@@ -69,6 +71,8 @@ class FiniteDifferences(AbstractDirectMethod):
             return Support(False, "FiniteDifferences needs one or two space coordinates")
         if equation.time is not None and 0 in equation.time_orders.values():
             return Support(False, "FiniteDifferences needs a time derivative of every unknown")
+        if any(e.has(sympy.DiracDelta) for e in equation.expanded):
+            return Support(False, "FiniteDifferences needs coefficients without jumps")
         if has_constraint(equation):
             return Support(False, "FiniteDifferences needs each unknown in its own equation")
         if equation.time is None and not any(problem.boundary.values()):
@@ -247,6 +251,10 @@ class FiniteDifferences(AbstractDirectMethod):
 
     def _judged(self, result: Result, change: float) -> Result:
         """A success whose estimated error is above the aim says so."""
+        if result.ok and change > _USABLE:
+            message = f"doubling the nodes still changes the solution by {change:.1e}"
+            advice = "more num_points, or a method that suits the equation: FiniteVolumes for waves"
+            return Result(ResultCode.not_converged, message, advice)
         if result.ok and change > 10 * self.rtol:
             return Result(message=f"the error in space is estimated at {change:.1e}")
         return result

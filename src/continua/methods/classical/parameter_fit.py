@@ -66,6 +66,10 @@ class ParameterFit(AbstractDirectMethod):
             return Support(False, "ParameterFit needs an ordinary differential equation")
         if problem.equation.fields:
             return Support(False, "ParameterFit needs known fields as formulas")
+        if problem.equation.delays:
+            return Support(False, "ParameterFit takes no delays")
+        if getattr(problem, "events", ()):
+            return Support(False, "ParameterFit finds no events")
         if isinstance(problem, EquationProblem):
             return YES
         if not set(problem.variables) <= set(states_of(problem)):

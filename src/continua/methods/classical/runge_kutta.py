@@ -12,10 +12,12 @@ import numpy as np
 from continua import integrate
 from continua.core.cost import stopwatch
 from continua.core.solution import Solution
+from continua.equations.compile import compile_expressions
 from continua.methods.base import YES, AbstractDirectMethod, Prepared, Support
 from continua.methods.classical import setup
 from continua.methods.classical.grid import GridEvaluator, frames_needed, refined
 from continua.problems import EquationProblem
+from continua.problems.events import event_formulas
 
 _FRAMES = 16  # frames in an interval of the evaluation grid, at the most
 _MOST_STEPS = 2**22
@@ -40,7 +42,7 @@ class RungeKutta(AbstractDirectMethod):
     reference: ClassVar[str] = "tsitouras2011runge"
 
     def supports(self, problem) -> Support:
-        return initial_value_problem(problem, self.name)
+        return initial_value_problem(problem, self.name, events=True)
 
     def ladder(self, problem) -> tuple["RungeKutta", ...]:
         """`rtol` from 1e-2 to 1e-12."""
@@ -114,9 +116,14 @@ class RK4(AbstractDirectMethod):
         return count, change / 15
 
 
-def initial_value_problem(problem: Any, name: str) -> Support:
-    """Whether a problem is an ordinary equation from given start values."""
-    known = setup.forward_problem(problem, name)
+def initial_value_problem(problem: Any, name: str, *, events: bool = False) -> Support:
+    """Whether a problem is an ordinary equation from given start values.
+
+    **Arguments:**
+
+    - `problem`, `name`, `events`: as `setup.forward_problem`.
+    """
+    known = setup.forward_problem(problem, name, events=events)
     if not known.ok:
         return known
     if problem.equation.time is None or problem.equation.space:
@@ -139,7 +146,7 @@ def ode_program(
     - `options`: of `integrate.solve`; tolerances become inputs.
     - `times`: where states are saved.
     """
-    field = problem.equation.semidiscrete(None)
+    field, events = problem.equation.semidiscrete(None), events_of(problem)
     dtype = jnp.zeros(()).dtype
     t0, t1 = (float(t) for t in problem.domain[setup.time_of(problem)])
     traced = {k: jnp.asarray(v, dtype) for k, v in options.items() if k in ("rtol", "atol")}
@@ -160,11 +167,37 @@ def ode_program(
             args=inputs["parameters"],
             saveat=times,
             dense=False,
+            events=events,
             **inputs["tolerances"],
             **fixed,
         )
 
     return program, inputs
+
+
+def events_of(problem: EquationProblem) -> tuple[integrate.Event, ...]:
+    """The events of a problem as those of `integrate.solve`.
+
+    **Arguments:**
+
+    - `problem`: an ordinary equation, whose parameters are the arguments of its field.
+    """
+
+    def compiled(event):
+        expressions, symbols = event_formulas(problem.equation, problem.states(), event)
+        function = compile_expressions(expressions, symbols)
+
+        def values(t, y, parameters):
+            rows = function(t, *y, *(parameters[p] for p in problem.equation.parameters))
+            return [jnp.asarray(row, y.dtype) for row in rows]
+
+        return integrate.Event(
+            lambda t, y, parameters: values(t, y, parameters)[0],
+            lambda t, y, parameters: jnp.stack(values(t, y, parameters)[1:]),
+            event.direction,
+        )
+
+    return tuple(compiled(event) for event in problem.events)
 
 
 def prepare_ode(

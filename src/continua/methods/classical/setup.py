@@ -19,7 +19,14 @@ from continua.problems.formulas import evaluate
 from continua.spaces import AbstractSpace, Boundary, FiniteDifferenceSpace, WallCondition
 
 
-def forward_problem(problem: Any, name: str, *, region: bool = False) -> Support:
+def forward_problem(
+    problem: Any,
+    name: str,
+    *,
+    region: bool = False,
+    events: bool = False,
+    nonlocal_terms: bool = False,
+) -> Support:
     """Whether a problem is an equation with all its parameters known.
 
     **Arguments:**
@@ -27,11 +34,19 @@ def forward_problem(problem: Any, name: str, *, region: bool = False) -> Support
     - `problem`: of any kind.
     - `name`: of the method.
     - `region`: whether the method takes other regions than boxes.
+    - `events`: whether it finds events.
+    - `nonlocal_terms`: whether the method takes integrals, means and the like.
     """
     if not isinstance(problem, EquationProblem):
         return Support(False, f"{name} needs an equation with its conditions")
     if problem.geometry is not None and not region:
         return Support(False, f"{name} needs a box, FiniteElements takes any region")
+    if problem.equation.delays:
+        return Support(False, f"{name} takes no delays, DelayRungeKutta does")
+    if problem.events and not events:
+        return Support(False, f"{name} finds no events, RungeKutta does")
+    if problem.equation.is_nonlocal and not nonlocal_terms:
+        return Support(False, f"{name} takes no nonlocal terms, Spectral does")
     if problem.unknown_parameters:
         return Support(False, f"{name} cannot recover unknown parameters")
     return YES

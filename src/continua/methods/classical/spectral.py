@@ -3,7 +3,8 @@ r"""Fourier pseudo-spectral method with exponential time differencing.
     dû/dt = L(k) û + N(t, û),
 
 on a periodic box: derivatives by wavenumber, products at the nodes and dealiased, the
-linear part exact in time (ETDRK4), so that its stiffness costs no steps.
+linear part exact in time (ETDRK4), so that its stiffness costs no steps. Between walls that
+mirror the solution, sines and cosines take the place of Fourier series.
 """
 
 import dataclasses
@@ -40,6 +41,9 @@ _USABLE = 1e-3  # change between two resolutions above which a solution is not u
 class Spectral(AbstractDirectMethod):
     """Fourier pseudo-spectral in space, ETDRK4 in time, for periodic problems.
 
+    It takes walls too where all their values (and even derivatives) are zero, or all slopes,
+    and where the equation keeps its solution odd or even about them.
+
     What is not given is chosen: nodes and steps are doubled until that changes the
     solution on the evaluation grid by less than `tolerance`.
 
@@ -64,7 +68,7 @@ class Spectral(AbstractDirectMethod):
     reference: ClassVar[str] = "kassam2005fourth"
 
     def supports(self, problem) -> Support:
-        known = setup.forward_problem(problem, self.name)
+        known = setup.forward_problem(problem, self.name, nonlocal_terms=True)
         if not known.ok:
             return known
         equation = problem.equation
@@ -72,11 +76,14 @@ class Spectral(AbstractDirectMethod):
             return Support(False, "Spectral steps in time, and the equation is steady")
         if not 1 <= len(equation.space) <= 3:
             return Support(False, "Spectral needs one to three space coordinates")
-        if any(problem.boundary.get(c) != "periodic" for c in equation.space):
-            return Support(False, "Spectral needs periodic conditions on every axis")
-        missing = Stepped(problem).missing
-        if missing is not None:
-            return Support(False, f"Spectral needs a time derivative of '{missing}'")
+        stepped = Stepped(problem)
+        if stepped.missing is not None:
+            return Support(False, f"Spectral needs a time derivative of '{stepped.missing}'")
+        if stepped.has_walls and stepped.flow is not None:
+            return Support(False, "Spectral needs periodic conditions for a flow")
+        if stepped.unmirrored:
+            reason = "Spectral needs periodic conditions on every axis, or mirroring walls: "
+            return Support(False, reason + stepped.unmirrored)
         return YES
 
     def ladder(self, problem) -> tuple["Spectral", ...]:
@@ -159,7 +166,7 @@ class _Trial:
 
     def __init__(self, problem):
         self.problem = problem
-        self.names, self.lower, self.upper = setup.box(problem)
+        self.names = problem.equation.space
         grid = problem.evaluation_grid()
         self.times = grid[problem.equation.time]
         self.axes = {c: grid[c] for c in self.names}
@@ -167,8 +174,16 @@ class _Trial:
         self.last = 0.0
         self.solved: dict[tuple[int, int], np.ndarray] = {}
 
-    def space(self, nodes: int) -> FourierSpace:
-        return FourierSpace(self.names, self.lower, self.upper, (nodes,) * len(self.names))
+    def space(self, nodes: int) -> Any:
+        return Stepped(self.problem).space(nodes)
+
+    def on_grid(self, nodes: int, frames: np.ndarray) -> np.ndarray:
+        space = Stepped(self.problem).unknowns_space(self.space(nodes))
+        if isinstance(space, FourierSpace):
+            return setup.on_grid(space, frames, self.axes)
+        each = enumerate(space.parts)
+        found = [setup.on_grid(part, frames[:, i : i + 1], self.axes) for i, part in each]
+        return np.concatenate(found, axis=1)
 
     def steps_of(self, dt: float) -> int:
         steps = math.ceil((self.times[1] - self.times[0]) / dt - 1e-6)
@@ -186,7 +201,10 @@ class _Trial:
 
     def inputs(self, space) -> dict[str, Any]:
         dtype = jnp.zeros(()).dtype
-        start = jnp.asarray(Stepped(self.problem).start(space.axes()), dtype)
+        stepped = Stepped(self.problem)
+        start = jnp.asarray(stepped.start(space.axes()), dtype)
+        if stepped.flow is not None:
+            stepped.flow.check_start(space, start)
         return {"start": start, "parameters": setup.parameters_of(self.problem)}
 
     def run(self, nodes: int, steps: int, factor: int):
@@ -204,7 +222,7 @@ class _Trial:
         key = (nodes, steps)
         if key not in self.solved:
             frames = np.asarray(self.run(nodes, steps, 1).ys, float)
-            self.solved[key] = setup.on_grid(self.space(nodes), frames, self.axes)
+            self.solved[key] = self.on_grid(nodes, frames)
         return self.solved[key]
 
     def frames_factor(self, nodes: int, steps: int, tolerance: float) -> int:
@@ -218,7 +236,7 @@ class _Trial:
         return frames_needed(ts, ys, slopes, factor, 10 * tolerance)
 
 
-def _program(problem, space: FourierSpace, factor: int):
+def _program(problem, space: Any, factor: int):
     """States and slopes at the nodes, `factor` frames an evaluation interval."""
     stepped = Stepped(problem)
     symbol, nonlinear, _ = stepped.split(space)
@@ -239,16 +257,18 @@ def _program(problem, space: FourierSpace, factor: int):
             inputs["steps"],
             saves,
         )
-        frames, slopes = (
-            space.to_physical(stepped.unknowns(space, a)) for a in (found.ys, found.slopes)
-        )
+        fields = stepped.unknowns_space(space)
+        given = found.ts.astype(real), parameters
+        frames = fields.to_physical(stepped.unknowns(space, found.ys, *given))
+        slopes = stepped.unknown_slopes(space, found.ys, found.slopes, *given)
+        slopes = fields.to_physical(slopes)
         return dataclasses.replace(found, ys=frames, slopes=slopes)
 
     return program
 
 
 @functools.lru_cache(maxsize=64)
-def _compiled(problem, space: FourierSpace, factor: int, precision: str):
+def _compiled(problem, space: Any, factor: int, precision: str):
     """The program, compiled once for each resolution and precision."""
     return jax.jit(_program(problem, space, factor))
 
@@ -258,7 +278,7 @@ def _solution(method, problem, trial: _Trial, space, found, change: float) -> So
         np.asarray(found.ys, float),
         np.linspace(trial.times[0], trial.times[-1], len(found.ts)),
         np.asarray(found.slopes, float),
-        space,
+        Stepped(problem).unknowns_space(space),
         problem.equation.coordinates.index(problem.equation.time),
     )
     states = problem.states()

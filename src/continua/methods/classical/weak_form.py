@@ -17,6 +17,7 @@ import sympy
 from continua.core.errors import InputError
 from continua.equations import Equation
 from continua.equations.compile import jet_symbols, jets_in, replace_jets
+from continua.equations.nonlocal_terms import refuse_nonlocal
 from continua.equations.parse import coordinate_symbol
 
 Expr = Any
@@ -121,6 +122,7 @@ def weak_form(equation: Equation) -> WeakForm:
 
     **Raises:** `InputError` where a term fits nowhere, with the reason.
     """
+    refuse_nonlocal(equation.symbolic)
     if max(equation.time_orders.values()) > 1:
         raise InputError(
             "the equation is of second order in time",

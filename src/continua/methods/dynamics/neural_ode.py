@@ -102,6 +102,8 @@ class NeuralODE(AbstractLearnedMethod):
         equation = problem.equation
         if equation is not None and equation.space:
             return Support(False, "a neural ODE cannot use an equation with space axes")
+        if equation is not None and equation.delays:
+            return Support(False, "a neural ODE takes no delays")
         if equation is not None and equation.fields:
             return Support(False, "a neural ODE needs known fields as formulas")
         if not set(problem.variables) <= set(states_of(problem)):

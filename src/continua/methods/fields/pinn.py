@@ -150,6 +150,12 @@ class PINN(AbstractLearnedMethod):
             return Support(False, "a PINN needs an equation with its conditions")
         if problem.equation.fields:
             return Support(False, "a PINN needs known fields as formulas, not as samples")
+        if problem.equation.delays:
+            return Support(False, "a PINN takes no delays, DelayRungeKutta does")
+        if problem.events:
+            return Support(False, "a PINN finds no events, RungeKutta does")
+        if problem.equation.is_nonlocal:
+            return Support(False, "a PINN takes no nonlocal terms, Spectral does")
         if problem.geometry is not None:
             return Support(False, "a PINN needs a box, FiniteElements takes any region")
         if problem.means:

@@ -5,6 +5,7 @@ from typing import Any
 
 from continua.core.errors import InputError, suggest
 from continua.problems.library.biology import fitzhugh_nagumo, glucose_insulin, sir
+from continua.problems.library.bouncing import bouncing_ball
 from continua.problems.library.chaotic import lorenz96, roessler
 from continua.problems.library.conservation import (
     acoustics,
@@ -15,6 +16,8 @@ from continua.problems.library.conservation import (
     shu_osher,
     sod,
 )
+from continua.problems.library.delayed import delayed_feedback, mackey_glass
+from continua.problems.library.electromagnetic import dielectric, maxwell
 from continua.problems.library.elements import (
     cylinder_flow,
     elasticity,
@@ -34,11 +37,15 @@ from continua.problems.library.elliptic import (
     poisson_neumann,
 )
 from continua.problems.library.families import burgers_family
+from continua.problems.library.finance import black_scholes
 from continua.problems.library.fluids import (
+    abc_flow,
     decaying_turbulence,
     kolmogorov_flow,
     taylor_green,
 )
+from continua.problems.library.fronts import hamilton_jacobi
+from continua.problems.library.kinetic import fokker_planck
 from continua.problems.library.linear import advection, heat, poisson
 from continua.problems.library.measured import pelt_counts, sunspots
 from continua.problems.library.mechanics import (
@@ -48,6 +55,12 @@ from continua.problems.library.mechanics import (
     kepler,
     pendulum,
     pleiades,
+)
+from continua.problems.library.memory import fractional_ou
+from continua.problems.library.nonlocal_problems import (
+    benjamin_ono,
+    conserved_allen_cahn,
+    fractional_heat,
 )
 from continua.problems.library.ordinary import lorenz, lotka_volterra, van_der_pol
 from continua.problems.library.patterns import (
@@ -75,6 +88,7 @@ from continua.problems.library.stochastic import (
     ornstein_uhlenbeck,
     stochastic_lorenz,
 )
+from continua.problems.library.vortices import isentropic_vortex, shallow_water_2d
 from continua.problems.library.waves import burgers, kdv, kuramoto_sivashinsky
 
 PROBLEMS: dict[str, Callable[..., Any]] = {
@@ -84,12 +98,23 @@ PROBLEMS: dict[str, Callable[..., Any]] = {
         advection,
         burgers,
         allen_cahn,
+        hamilton_jacobi,
         kdv,
         kuramoto_sivashinsky,
+        benjamin_ono,
+        conserved_allen_cahn,
+        fractional_heat,
+        fokker_planck,
+        black_scholes,
+        maxwell,
+        dielectric,
         acoustics,
         inviscid_burgers,
         sod,
+        shu_osher,
         dam_break,
+        isentropic_vortex,
+        shallow_water_2d,
         fisher_kpp,
         poisson,
         poisson_neumann,
@@ -113,6 +138,7 @@ PROBLEMS: dict[str, Callable[..., Any]] = {
         oregonator,
         stiff_linear,
         pendulum,
+        bouncing_ball,
         double_pendulum,
         kepler,
         henon_heiles,
@@ -123,7 +149,10 @@ PROBLEMS: dict[str, Callable[..., Any]] = {
         glucose_insulin,
         roessler,
         lorenz96,
+        delayed_feedback,
+        mackey_glass,
         ornstein_uhlenbeck,
+        fractional_ou,
         geometric_brownian,
         cox_ingersoll_ross,
         heston,
@@ -143,6 +172,7 @@ PROBLEMS: dict[str, Callable[..., Any]] = {
         taylor_green,
         decaying_turbulence,
         kolmogorov_flow,
+        abc_flow,
         pelt_counts,
         sunspots,
         burgers_family,
@@ -169,6 +199,12 @@ def get(name: str) -> Any:
 
 
 __all__ = [
+    "benjamin_ono",
+    "conserved_allen_cahn",
+    "fractional_heat",
+    "abc_flow",
+    "delayed_feedback",
+    "mackey_glass",
     "bratu",
     "darcy",
     "darcy_two_phase",
@@ -187,6 +223,8 @@ __all__ = [
     "acoustics",
     "advection",
     "allen_cahn",
+    "black_scholes",
+    "bouncing_ball",
     "brusselator",
     "brusselator_2d",
     "burgers",
@@ -195,22 +233,27 @@ __all__ = [
     "cox_ingersoll_ross",
     "dam_break",
     "decaying_turbulence",
+    "dielectric",
     "double_pendulum",
     "double_well",
     "figure_eight",
     "fisher_kpp",
     "fitzhugh_nagumo",
     "fitzhugh_nagumo_waves",
+    "fokker_planck",
+    "fractional_ou",
     "geometric_brownian",
     "get",
     "ginzburg_landau",
     "glucose_insulin",
     "gray_scott",
+    "hamilton_jacobi",
     "heat",
     "henon_heiles",
     "heston",
     "hires",
     "inviscid_burgers",
+    "isentropic_vortex",
     "kdv",
     "kepler",
     "kolmogorov_flow",
@@ -218,6 +261,7 @@ __all__ = [
     "lorenz",
     "lorenz96",
     "lotka_volterra",
+    "maxwell",
     "nonlinear_schroedinger",
     "oregonator",
     "ornstein_uhlenbeck",
@@ -229,6 +273,7 @@ __all__ = [
     "robertson",
     "roessler",
     "schroedinger",
+    "shallow_water_2d",
     "shock_tube",
     "shu_osher",
     "sine_gordon",

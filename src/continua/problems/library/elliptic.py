@@ -112,7 +112,6 @@ def darcy_two_phase(*, seed: int = 0, width: float = 1.0) -> EquationProblem:
         "Darcy flow, two permeabilities",
         f"7.5 + 4.5*tanh(({_waves(seed, 1.0, 2.0)})/{float(width)!r})",
         "Thin layers between two values: slopes of u jump there, to the eye.",
-        (48, 64),
     )
 
 
@@ -202,9 +201,7 @@ def bratu(*, lam: float = 1.0) -> EquationProblem:
     )
 
 
-def _porous(
-    name: str, title: str, permeability: str, notes: str, num_points: tuple[int, int] | None = None
-) -> EquationProblem:
+def _porous(name: str, title: str, permeability: str, notes: str) -> EquationProblem:
     bare = EquationProblem(
         name=name,
         title=title,
@@ -216,7 +213,7 @@ def _porous(
         citation="li2021fourier",
         notes=f"{notes} In the corners the solution has but two derivatives.",
     )
-    return dataclasses.replace(bare, reference=EllipticReference(bare, num_points))
+    return dataclasses.replace(bare, reference=EllipticReference(bare))
 
 
 def _waves(seed: int, sigma: float, power: float) -> str:

@@ -104,3 +104,45 @@ def kolmogorov_flow(*, nu: float = 0.02, drag: float = 0.1) -> EquationProblem:
         notes="Four pairs of jets that break into moving vortices; chaotic in the long run.",
     )
     return with_reference(problem)
+
+
+def abc_flow(*, nu: float = 0.05) -> EquationProblem:
+    """The flow of Arnold, Beltrami and Childress, which decays as it is,
+
+        u = (sin z + cos y, sin x + cos z, sin y + cos x) exp(-nu t),   curl u = u,
+
+    by velocity and pressure in three dimensions.
+
+    **Arguments:**
+
+    - `nu`: viscosity, 0.05.
+    """
+    velocity, coordinates, parameters = ("u", "v", "w"), ("t", "x", "y", "z"), {"nu": nu}
+    shapes = ("sin(z) + cos(y)", "sin(x) + cos(z)", "sin(y) + cos(x)")
+    transport = [f"dot(vec(u, v, w), grad({name}))" for name in velocity]
+    squares = " + ".join(f"({shape})^2" for shape in shapes)
+    exact = {u: f"({shape})*exp(-nu*t)" for u, shape in zip(velocity, shapes, strict=True)}
+    exact["p"] = f"(3 - ({squares}))/2*exp(-2*nu*t)"
+    return EquationProblem(
+        name="abc_flow",
+        title="ABC flow",
+        equation=Equation(
+            (
+                f"d(vec(u, v, w), t) + vec({', '.join(transport)})"
+                " = nu*lap(vec(u, v, w)) - grad(p)",
+                "div(vec(u, v, w)) = 0",
+            ),
+            (*velocity, "p"),
+            coordinates,
+            tuple(parameters),
+        ),
+        domain={"t": (0.0, 1.0), "x": _SIDE, "y": _SIDE, "z": _SIDE},
+        parameters=parameters,
+        initial=dict(zip(velocity, shapes, strict=True)),
+        boundary=dict.fromkeys("xyz", "periodic"),
+        means={"p": 0.0},
+        num_points={"t": 6, "x": 16, "y": 16, "z": 16},
+        reference=FormulaReference(exact, coordinates, parameters),
+        citation="dombre1986chaotic",
+        notes="Streamlines are chaotic though the flow is simple; pressure balances transport.",
+    )
