@@ -36,7 +36,10 @@ def test_a_method_that_cannot_is_refused_with_those_that_can():
 
 
 def test_every_method_says_yes_or_why_not():
-    everything = [problems.get(name) for name in problems.PROBLEMS]
+    blurred = problems.InverseProblem(
+        "blurred", "Blurred", problems.Blur(0.1), np.ones(20), {"x": np.linspace(0, 1, 20)}
+    )
+    everything = [*(problems.get(name) for name in problems.PROBLEMS), blurred]
     for name, cls in METHODS.items():
         answers = [cls().supports(problem) for problem in everything]
         assert any(a.ok for a in answers) or name == "ParameterFit"
