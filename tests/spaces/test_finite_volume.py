@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from continua.core.errors import InputError
+from continua.integrate.ssp import march, march_evenly
 from continua.integrate.trajectory import NON_FINITE, STEP_LIMIT, SUCCESS
-from continua.methods.classical.ssp import march, march_evenly
 from continua.problems import shock_tube, sod
 from continua.spaces.finite_volume import CellWall, FiniteVolumeScheme, FiniteVolumeSpace
 from continua.spaces.reconstruct import MUSCL, WENO5, Minmod, MonotonizedCentral, VanLeer

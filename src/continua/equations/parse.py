@@ -49,7 +49,7 @@ FUNCTIONS = {
 }
 CONSTANTS = {"pi": sympy.pi}
 NONLOCAL = tuple(NAMES.values())
-OPERATORS = ("d", "lap", "grad", "div", "curl", "dot", "norm", "vec", "delay", *NONLOCAL)
+OPERATORS = ("d", *vectors.OPERATORS, "delay", *NONLOCAL)
 
 _TOKEN = re.compile(
     r"(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
@@ -340,28 +340,9 @@ class _Parser:
             return self.delayed(token, arguments)
         if name in NONLOCAL:
             return self.nonlocal_term(token, arguments)
-        if name != "vec":
-            count = 2 if name == "dot" else 1
-            if len(arguments) != count:
-                words = {1: "one argument", 2: "two arguments"}[count]
-                self.fail(f"{name} takes {words}", token=token)
         space = tuple(map(coordinate_symbol, self.scope.space))
-        if name in ("lap", "grad", "div", "curl") and not space:
-            self.fail(f"{name} needs a space coordinate", token=token)
         try:
-            if name == "vec":
-                return vectors.vector(*arguments)
-            if name == "dot":
-                return vectors.dot(*arguments)
-            if name == "norm":
-                return sympy.sqrt(vectors.dot(arguments[0], arguments[0]))
-            operators = {
-                "lap": vectors.laplacian,
-                "grad": vectors.gradient,
-                "div": vectors.divergence,
-                "curl": vectors.curl,
-            }
-            return operators[name](space, arguments[0])
+            return vectors.operate(name, space, arguments)
         except VectorError as error:
             self.fail(str(error), token=token)
 

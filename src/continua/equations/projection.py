@@ -17,7 +17,7 @@ import sympy
 from continua.core.errors import InputError
 from continua.equations.compile import jet_expression, jet_symbols, replace_jets
 from continua.equations.parse import parameter_symbol
-from continua.equations.symbol import Split, split_system
+from continua.equations.symbol import Split, split_system, stepped_right
 from continua.equations.system import FirstOrderSystem
 
 _DIVERGENT = 1e-8  # of the size of the velocity's slopes, above which a divergence is real
@@ -99,13 +99,7 @@ class Projection:
 
         - `space`: a `FourierSpace`.
         """
-        symbol, nonlinear, _ = self.split(space)
-
-        def rhs(t, y, parameters):
-            y_hat = space.to_spectral(y)
-            return space.to_physical(symbol(parameters) * y_hat + nonlinear(t, y_hat, parameters))
-
-        return rhs
+        return stepped_right(self, space)
 
     def check_start(self, space, start) -> None:
         """Whether an initial velocity has no divergence.

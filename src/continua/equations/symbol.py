@@ -103,6 +103,23 @@ class Split:
         return apply
 
 
+def stepped_right(form, space):
+    """`rhs(t, y, parameters)` at the nodes, `y` `(s, *N)`, of anything with a `split`.
+
+    **Arguments:**
+
+    - `form`: with `split(space)` as that of an equation.
+    - `space`: a `FourierSpace`.
+    """
+    symbol, nonlinear, _ = form.split(space)
+
+    def rhs(t, y, parameters):
+        y_hat = space.to_spectral(y)
+        return space.to_physical(symbol(parameters) * y_hat + nonlinear(t, y_hat, parameters))
+
+    return rhs
+
+
 def split(equation, space):
     """The pair `(symbol(parameters), nonlinear(t, y_hat, parameters))` on a space.
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import sympy
 
+OPERATORS = ("lap", "grad", "div", "curl", "dot", "norm", "vec")
+
 
 class VectorError(ValueError):
     """Vectors and numbers that do not fit together; the text says how."""
@@ -85,6 +87,31 @@ def combine(operator: str, left: Any, right: Any) -> Any:
     if operator == "-":
         return left - right
     return left * right if operator == "*" else left / right
+
+
+def operate(name: str, space: tuple[sympy.Symbol, ...], arguments: list[Any]) -> Any:
+    """An operator of `OPERATORS`.
+
+    **Arguments:**
+
+    - `name`: its name.
+    - `space`: symbols of the space coordinates.
+    - `arguments`: what stands in its brackets.
+
+    **Raises:** `VectorError` for arguments that it does not take.
+    """
+    count = {"vec": len(arguments), "dot": 2}.get(name, 1)
+    if len(arguments) != count:
+        raise VectorError(f"{name} takes {'two arguments' if count == 2 else 'one argument'}")
+    if name == "vec":
+        return vector(*arguments)
+    if name in ("dot", "norm"):
+        product = dot(arguments[0], arguments[-1])
+        return product if name == "dot" else sympy.sqrt(product)
+    if not space:
+        raise VectorError(f"{name} needs a space coordinate")
+    operators = {"lap": laplacian, "grad": gradient, "div": divergence, "curl": curl}
+    return operators[name](space, arguments[0])
 
 
 def partial(value: Any, symbol: sympy.Symbol, order: Any = 1) -> Any:

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import sympy
 
 from continua.equations.compile import Jet, jet_expression, jet_symbols, replace_jets
-from continua.equations.symbol import Split, split_system
+from continua.equations.symbol import Split, split_system, stepped_right
 from continua.equations.system import FirstOrderSystem
 
 
@@ -121,13 +121,7 @@ class Vorticity:
 
         - `space`: a `FourierSpace`.
         """
-        symbol, nonlinear, _ = self.split(space)
-
-        def rhs(t, y, parameters):
-            y_hat = space.to_spectral(y)
-            return space.to_physical(symbol(parameters) * y_hat + nonlinear(t, y_hat, parameters))
-
-        return rhs
+        return stepped_right(self, space)
 
 
 def vorticity_form(equation) -> Vorticity | None:

@@ -17,6 +17,44 @@ class Support:
 
 
 YES = Support(True)
+# What few methods take: whether a problem has it, and what the others say.
+_BEYOND: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "regions": (
+        lambda p: getattr(p, "geometry", None) is not None,
+        "{name} needs a box, FiniteElements takes any region",
+    ),
+    "delays": (
+        lambda p: bool(p.equation.delays),
+        "{name} takes no delays, DelayRungeKutta does",
+    ),
+    "events": (
+        lambda p: bool(getattr(p, "events", ())),
+        "{name} finds no events, RungeKutta does",
+    ),
+    "nonlocal": (
+        lambda p: p.equation.is_nonlocal,
+        "{name} takes no nonlocal terms, Spectral does",
+    ),
+    "means": (
+        lambda p: bool(getattr(p, "means", ())),
+        "{name} keeps no mean of an unknown",
+    ),
+}
+
+
+def beyond(problem: Any, name: str, takes: tuple[str, ...] = ()) -> Support:
+    """Whether a problem with an equation has nothing that a method does not say it takes.
+
+    **Arguments:**
+
+    - `problem`: of an equation, or series with one.
+    - `name`: of the method, as its answers call it.
+    - `takes`: of `"regions"`, `"delays"`, `"events"`, `"nonlocal"` and `"means"`.
+    """
+    for feature, (has, reason) in _BEYOND.items():
+        if feature not in takes and has(problem):
+            return Support(False, reason.format(name=name))
+    return YES
 
 
 @dataclasses.dataclass(frozen=True)

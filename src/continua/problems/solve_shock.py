@@ -22,6 +22,7 @@ from continua.core.precision import precision
 from continua.equations import Equation
 from continua.equations.compile import jets_in, replace_jets
 from continua.equations.parse import parameter_symbol
+from continua.integrate.ssp import march
 from continua.problems.conditions import Walls
 from continua.problems.equation import EquationProblem
 from continua.problems.formulas import evaluate, numpy_function
@@ -33,7 +34,6 @@ from continua.spaces.riemann import HLLC, Euler
 CELLS = {1: 3200}  # of an axis of the finest grid; in the plane good ones take too long
 _COURANT = 0.5
 _ORDERS = (0.5, 2.0)  # of convergence that an estimate believes
-_STAGES = ((0.0, 1.0), (0.75, 0.25), (1 / 3, 2 / 3))  # of SSP-RK3: kept and new shares
 _CLOSE = 1e-12  # between fluxes that are the same
 
 
@@ -229,18 +229,8 @@ def _march(problem: EquationProblem, space: FiniteVolumeSpace, averages, span):
     )
     scheme = FiniteVolumeScheme(space, Euler(gamma), WENO5(), HLLC(), walls)
 
-    def step(carry):
-        left, u = carry
-        dt = jnp.minimum(_COURANT / scheme.rate(0.0, u), left)
-
-        def stage(v, row):
-            return row[0] * u + row[1] * (v + dt * scheme(0.0, v)), None
-
-        # A loop, so that the right-hand side is compiled once.
-        new, _ = jax.lax.scan(stage, u, jnp.asarray(_STAGES, u.dtype))
-        return jnp.where(dt >= left, 0.0, left - dt), new
-
-    return jax.lax.while_loop(lambda c: c[0] > 0, step, (span, averages))[1]
+    times = jnp.stack([jnp.zeros_like(span), span])
+    return march(scheme, averages, times, _COURANT).ys[-1]
 
 
 @functools.lru_cache(maxsize=4)

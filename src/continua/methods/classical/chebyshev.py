@@ -55,7 +55,7 @@ class Chebyshev(AbstractDirectMethod):
     reference: ClassVar[str] = "trefethen2000spectral"
 
     def supports(self, problem) -> Support:
-        known = setup.forward_problem(problem, self.name, nonlocal_terms=True)
+        known = setup.forward_problem(problem, self.name, "nonlocal")
         if not known.ok:
             return known
         equation = problem.equation

@@ -22,7 +22,7 @@ from continua.core.solution import Solution
 from continua.equations.compile import compile_expressions, jet_symbols, replace_jets
 from continua.equations.expression import Expression
 from continua.equations.parse import coordinate_symbol, parameter_symbol
-from continua.methods.base import YES, AbstractDirectMethod, Prepared, Support
+from continua.methods.base import AbstractDirectMethod, Prepared, Support
 from continua.methods.classical import setup
 from continua.problems import EquationProblem
 from continua.problems.delays import breakpoints, delays_of, merged, mesh_of
@@ -98,11 +98,9 @@ class DelayRungeKutta(AbstractDirectMethod):
     def supports(self, problem) -> Support:
         if not isinstance(problem, EquationProblem) or not problem.equation.delays:
             return Support(False, "DelayRungeKutta needs an ordinary equation with delays")
-        if problem.unknown_parameters:
-            return Support(False, "DelayRungeKutta cannot recover unknown parameters")
         if problem.equation.fields:
             return Support(False, "DelayRungeKutta needs known fields as formulas")
-        return YES
+        return setup.forward_problem(problem, self.name, "delays")
 
     def ladder(self, problem) -> tuple["DelayRungeKutta", ...]:
         """From steps as long as the evaluation grid allows, halved seven times."""

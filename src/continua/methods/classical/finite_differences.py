@@ -63,7 +63,7 @@ class FiniteDifferences(AbstractDirectMethod):
     reference: ClassVar[str] = "fornberg1988generation"
 
     def supports(self, problem) -> Support:
-        known = setup.forward_problem(problem, self.name)
+        known = setup.forward_problem(problem, self.name, "means")
         if not known.ok:
             return known
         equation = problem.equation

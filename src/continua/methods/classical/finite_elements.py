@@ -109,7 +109,7 @@ class FiniteElements(AbstractDirectMethod):
             )
 
     def supports(self, problem) -> Support:
-        known = setup.forward_problem(problem, self.name, region=True)
+        known = setup.forward_problem(problem, self.name, "regions", "means")
         if not known.ok:
             return known
         equation = problem.equation
@@ -314,6 +314,7 @@ def _newton(assembly: Assembly, z: np.ndarray, share: float, linear: Linear) -> 
 
     free = assembly.free
     first = assembly.jacobian(0.0, z, share)[free][:, free]
+    begun = [first]  # Newton's method asks for it once more
     size = np.sqrt(np.maximum(np.abs(first).max(axis=1).toarray().ravel(), 1e-300))
     scale = sparse.diags_array(1.0 / size)
 
@@ -326,7 +327,8 @@ def _newton(assembly: Assembly, z: np.ndarray, share: float, linear: Linear) -> 
         return assembly.residual(0.0, whole(x), share)[free] / size
 
     def jacobian(x: np.ndarray) -> Any:
-        return scale @ assembly.jacobian(0.0, whole(x), share)[free][:, free] @ scale
+        full = begun.pop() if begun else assembly.jacobian(0.0, whole(x), share)[free][:, free]
+        return scale @ full @ scale
 
     newton = Newton(residual, jacobian, linear, assembly.equation.is_linear)
     end = newton.solve(z[free] * size)

@@ -20,6 +20,7 @@ from continua.core.cost import stopwatch
 from continua.core.errors import InputError
 from continua.core.results import Result
 from continua.core.solution import Solution
+from continua.integrate.ssp import STAGES, March, march, march_evenly
 from continua.methods.base import YES, AbstractDirectMethod, Prepared, Support
 from continua.methods.classical import setup
 from continua.methods.classical.conservation import (
@@ -28,7 +29,6 @@ from continua.methods.classical.conservation import (
     unsupported_walls,
     walls_of,
 )
-from continua.methods.classical.ssp import STAGES, March, march, march_evenly
 from continua.problems import EquationProblem
 from continua.spaces.finite_volume import FiniteVolumeScheme, FiniteVolumeSpace
 from continua.spaces.reconstruct import WENO5, AbstractReconstruction

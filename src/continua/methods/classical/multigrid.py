@@ -172,7 +172,7 @@ class Multigrid(AbstractDirectMethod):
     reference: ClassVar[str] = "briggs2000multigrid"
 
     def supports(self, problem) -> Support:
-        known = setup.forward_problem(problem, self.name)
+        known = setup.forward_problem(problem, self.name, "means")
         if not known.ok:
             return known
         equation = problem.equation

@@ -19,7 +19,7 @@ import numpy as np
 
 from continua.core.results import Result, ResultCode
 from continua.core.solution import Estimate, Solution
-from continua.methods.base import YES, AbstractDirectMethod, Prepared, Support
+from continua.methods.base import YES, AbstractDirectMethod, Prepared, Support, beyond
 from continua.methods.dynamics.forecast import forecast_of
 from continua.methods.dynamics.model import Dynamics, known_part, states_of
 from continua.methods.dynamics.observations import scaling_of, segments_of
@@ -66,12 +66,9 @@ class ParameterFit(AbstractDirectMethod):
             return Support(False, "ParameterFit needs an ordinary differential equation")
         if problem.equation.fields:
             return Support(False, "ParameterFit needs known fields as formulas")
-        if problem.equation.delays:
-            return Support(False, "ParameterFit takes no delays")
-        if getattr(problem, "events", ()):
-            return Support(False, "ParameterFit finds no events")
-        if isinstance(problem, EquationProblem):
-            return YES
+        known = beyond(problem, self.name)
+        if not known.ok or isinstance(problem, EquationProblem):
+            return known
         if not set(problem.variables) <= set(states_of(problem)):
             return Support(False, "every measured variable must be a state of the equation")
         return YES

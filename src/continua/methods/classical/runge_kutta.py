@@ -1,6 +1,7 @@
 r"""Explicit Runge-Kutta methods for initial value problems `dy/dt = f(t, y)`."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -42,7 +43,7 @@ class RungeKutta(AbstractDirectMethod):
     reference: ClassVar[str] = "tsitouras2011runge"
 
     def supports(self, problem) -> Support:
-        return initial_value_problem(problem, self.name, events=True)
+        return initial_value_problem(problem, self.name, "events")
 
     def ladder(self, problem) -> tuple["RungeKutta", ...]:
         """`rtol` from 1e-2 to 1e-12."""
@@ -116,14 +117,14 @@ class RK4(AbstractDirectMethod):
         return count, change / 15
 
 
-def initial_value_problem(problem: Any, name: str, *, events: bool = False) -> Support:
+def initial_value_problem(problem: Any, name: str, *takes: str) -> Support:
     """Whether a problem is an ordinary equation from given start values.
 
     **Arguments:**
 
-    - `problem`, `name`, `events`: as `setup.forward_problem`.
+    - `problem`, `name`, `takes`: as `setup.forward_problem`.
     """
-    known = setup.forward_problem(problem, name, events=events)
+    known = setup.forward_problem(problem, name, *takes)
     if not known.ok:
         return known
     if problem.equation.time is None or problem.equation.space:
@@ -272,6 +273,7 @@ def _change(program: Callable, inputs: dict[str, Any]) -> float:
     return setup.relative_change(*(np.asarray(ys, float) for ys in pair))
 
 
+@functools.lru_cache(maxsize=256)
 def stiffness(problem: EquationProblem) -> float:
     """The largest spectral radius of the Jacobian along the solution, times the horizon.
 

@@ -13,43 +13,26 @@ from continua.core.solution import Solution
 from continua.equations.expression import Expression
 from continua.equations.parse import Scope, parse_expression
 from continua.integrate.trajectory import STEP_LIMIT, SUCCESS
-from continua.methods.base import YES, Support
+from continua.methods.base import Support, beyond
 from continua.problems import EquationProblem
 from continua.problems.formulas import evaluate
 from continua.spaces import AbstractSpace, Boundary, FiniteDifferenceSpace, WallCondition
 
 
-def forward_problem(
-    problem: Any,
-    name: str,
-    *,
-    region: bool = False,
-    events: bool = False,
-    nonlocal_terms: bool = False,
-) -> Support:
+def forward_problem(problem: Any, name: str, *takes: str) -> Support:
     """Whether a problem is an equation with all its parameters known.
 
     **Arguments:**
 
     - `problem`: of any kind.
     - `name`: of the method.
-    - `region`: whether the method takes other regions than boxes.
-    - `events`: whether it finds events.
-    - `nonlocal_terms`: whether the method takes integrals, means and the like.
+    - `takes`: as `beyond`.
     """
     if not isinstance(problem, EquationProblem):
         return Support(False, f"{name} needs an equation with its conditions")
-    if problem.geometry is not None and not region:
-        return Support(False, f"{name} needs a box, FiniteElements takes any region")
-    if problem.equation.delays:
-        return Support(False, f"{name} takes no delays, DelayRungeKutta does")
-    if problem.events and not events:
-        return Support(False, f"{name} finds no events, RungeKutta does")
-    if problem.equation.is_nonlocal and not nonlocal_terms:
-        return Support(False, f"{name} takes no nonlocal terms, Spectral does")
     if problem.unknown_parameters:
         return Support(False, f"{name} cannot recover unknown parameters")
-    return YES
+    return beyond(problem, name, takes)
 
 
 def time_of(problem: EquationProblem) -> str:

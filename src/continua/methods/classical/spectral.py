@@ -68,7 +68,7 @@ class Spectral(AbstractDirectMethod):
     reference: ClassVar[str] = "kassam2005fourth"
 
     def supports(self, problem) -> Support:
-        known = setup.forward_problem(problem, self.name, nonlocal_terms=True)
+        known = setup.forward_problem(problem, self.name, "nonlocal", "means")
         if not known.ok:
             return known
         equation = problem.equation

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from continua.core.solution import Estimate, Solution
-from continua.methods.base import YES, AbstractLearnedMethod, Support
+from continua.methods.base import YES, AbstractLearnedMethod, Support, beyond
 from continua.methods.dynamics.forecast import Forecast, forecast_of
 from continua.methods.dynamics.model import Dynamics, known_part, states_of
 from continua.methods.dynamics.observations import scaling_of, segments_of
@@ -102,8 +102,8 @@ class NeuralODE(AbstractLearnedMethod):
         equation = problem.equation
         if equation is not None and equation.space:
             return Support(False, "a neural ODE cannot use an equation with space axes")
-        if equation is not None and equation.delays:
-            return Support(False, "a neural ODE takes no delays")
+        if equation is not None and not (known := beyond(problem, "a neural ODE")).ok:
+            return known
         if equation is not None and equation.fields:
             return Support(False, "a neural ODE needs known fields as formulas")
         if not set(problem.variables) <= set(states_of(problem)):

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from continua.core.solution import Solution
-from continua.methods.base import YES, AbstractLearnedMethod, Support
+from continua.methods.base import AbstractLearnedMethod, Support, beyond
 from continua.methods.fields.field import Field, FieldEvaluator, Parameter
 from continua.methods.fields.forms import form_of, measured_values
 from continua.methods.fields.recovery import estimates
@@ -150,17 +150,7 @@ class PINN(AbstractLearnedMethod):
             return Support(False, "a PINN needs an equation with its conditions")
         if problem.equation.fields:
             return Support(False, "a PINN needs known fields as formulas, not as samples")
-        if problem.equation.delays:
-            return Support(False, "a PINN takes no delays, DelayRungeKutta does")
-        if problem.events:
-            return Support(False, "a PINN finds no events, RungeKutta does")
-        if problem.equation.is_nonlocal:
-            return Support(False, "a PINN takes no nonlocal terms, Spectral does")
-        if problem.geometry is not None:
-            return Support(False, "a PINN needs a box, FiniteElements takes any region")
-        if problem.means:
-            return Support(False, "a PINN keeps no mean of an unknown")
-        return YES
+        return beyond(problem, "a PINN")
 
     def generate(self, problem) -> None:
         """A PINN needs no data but those of the problem."""

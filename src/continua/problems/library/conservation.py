@@ -169,26 +169,32 @@ def quadrants() -> EquationProblem:
         energy = p / (gamma - 1) + rho * (u**2 + v**2) / 2
         for row, value in zip(rows, (rho, rho * u, rho * v, energy), strict=True):
             row.append(f"{value!r}*{inside}")
-    pressure = f"({gamma!r} - 1)*(E - (m^2 + n^2)/(2*rho))"
     return EquationProblem(
         name="quadrants",
         title="Four shocks in the plane",
-        equation=Equation(
-            (
-                "rho_t + d(m, x) + d(n, y) = 0",
-                f"m_t + d(m^2/rho + {pressure}, x) + d(m*n/rho, y) = 0",
-                f"n_t + d(m*n/rho, x) + d(n^2/rho + {pressure}, y) = 0",
-                f"E_t + d((E + {pressure})*m/rho, x) + d((E + {pressure})*n/rho, y) = 0",
-            ),
-            unknowns,
-            ("t", "x", "y"),
-        ),
+        equation=Equation(euler_in_the_plane(gamma), unknowns, ("t", "x", "y")),
         domain={"t": (0.0, 0.8), "x": (0.0, 1.0), "y": (0.0, 1.0)},
         initial={name: " + ".join(row) for name, row in zip(unknowns, rows, strict=True)},
         boundary={**open_ends("x", unknowns), **open_ends("y", unknowns)},
         num_points={"t": 5, "x": 32, "y": 32},
         citation="lax1998solution",
         notes="The solution is symmetric in x and y; slip lines roll up as grids get finer.",
+    )
+
+
+def euler_in_the_plane(gamma: float) -> tuple[str, str, str, str]:
+    """The Euler equations in `t`, `x`, `y` for `rho`, `m`, `n`, `E`.
+
+    **Arguments:**
+
+    - `gamma`: ratio of specific heats.
+    """
+    pressure = f"({gamma!r} - 1)*(E - (m^2 + n^2)/(2*rho))"
+    return (
+        "rho_t + d(m, x) + d(n, y) = 0",
+        f"m_t + d(m^2/rho + {pressure}, x) + d(m*n/rho, y) = 0",
+        f"n_t + d(m*n/rho, x) + d(n^2/rho + {pressure}, y) = 0",
+        f"E_t + d((E + {pressure})*m/rho, x) + d((E + {pressure})*n/rho, y) = 0",
     )
 
 
