@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from continua.core.errors import InputError
-from continua.problems import ts_files
+from continua.problems import load, ts_files
 from continua.problems.library.measured import sunspots, sunspots_monthly
-from continua.problems.ts_files import from_aeon, read_ts, series_from_ts
+from continua.problems.ts_files import from_aeon, series_from_ts
 
 
 def test_yearly_sunspots_are_the_published_ones():
@@ -77,6 +77,9 @@ PLAIN = """# made up
 """
 
 
+ONE_CHANNEL = "@classLabel true up down\n@data\n1,2,3:up\n4,5,6:down\n"
+
+
 @pytest.fixture
 def write(tmp_path):
     def write(text, name="waves.ts"):
@@ -87,9 +90,7 @@ def write(tmp_path):
 
 
 def test_series_of_several_dimensions_and_lengths(write):
-    found = read_ts(write(PLAIN), split=2.0)
-    problem = found.problem
-    assert found.labels == ("up", "down")
+    problem = series_from_ts(write(PLAIN), task="forecast", split=2.0)
     assert (problem.title, problem.time) == ("Two Waves", "step")
     assert problem.variables == ("value_0", "value_1")
     one, two = problem.series
@@ -97,7 +98,9 @@ def test_series_of_several_dimensions_and_lengths(write):
     np.testing.assert_array_equal(one.y, [[1, 5], [2, 6], [np.nan, 7], [4, 8]])
     np.testing.assert_array_equal(two.y, [[1.5, np.nan], [-20, 0]])
     assert [len(s.t) for s in problem.held_out()] == [1, 0]
-    assert series_from_ts(write(PLAIN), split=2.0) == problem
+    labelled = series_from_ts(write(PLAIN))
+    assert (labelled.task, labelled.targets) == ("classify", ("up", "down"))
+    assert labelled.series == problem.series
 
 
 def test_series_with_dates_and_without_labels(write):
@@ -106,9 +109,10 @@ def test_series_with_dates_and_without_labels(write):
         "(2020-02-28 23:00:00,1.0),(2020-02-29 01:30:00,?):(2020-02-28 23:30:00,7)\n"
         "(3,1),(4.5,2):(4.5,3)\n"
     )
-    found = read_ts(write(text))
-    assert found.labels == ()
-    one, two = found.problem.series
+    problem = series_from_ts(write(text))
+    assert problem.task == "forecast"
+    assert not problem.targets
+    one, two = problem.series
     np.testing.assert_array_equal(one.t, [0, 1800, 9000])
     np.testing.assert_array_equal(one.y, [[1, np.nan], [np.nan, 7], [np.nan, np.nan]])
     np.testing.assert_array_equal(two.t, [0, 1.5])
@@ -117,9 +121,24 @@ def test_series_with_dates_and_without_labels(write):
 
 def test_targets_are_labels(write):
     text = "@equalLength true\n@seriesLength 2\n@targetLabel true\n@data\n1,2:0.25\n3,4:-1\n"
-    found = read_ts(write(text))
-    assert found.labels == ("0.25", "-1")
-    assert found.problem.variables == ("value",)
+    problem = series_from_ts(write(text))
+    assert (problem.task, problem.targets) == ("regress", (0.25, -1.0))
+    assert problem.variables == ("value",)
+
+
+def test_a_second_file_is_tested(write):
+    learn, test = write(PLAIN), write(PLAIN.replace(",6,", ",66,"), "later.ts")
+    problem = series_from_ts(learn, test=test)
+    assert problem.tested == (2, 3)
+    assert problem.targets == ("up", "down", "up", "down")
+    assert [s.y[1, 1] for s in (problem.training()[0], problem.held_out()[0])] == [6, 66]
+    assert series_from_ts(learn, test=test, task="generate").tested == (2, 3)
+    assert series_from_ts(learn, test=test, task="forecast").tested == ()
+    with pytest.raises(InputError, match="later.ts: 1 dimensions, but waves has 2|later.ts: 1 dim"):
+        series_from_ts(learn, test=write(ONE_CHANNEL, "later.ts"))
+    write(PLAIN, "w_TRAIN.ts")
+    write(PLAIN, "w_TEST.ts")
+    assert load(learn.parent / "w_TRAIN.ts").tested == (2, 3)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +162,7 @@ def test_targets_are_labels(write):
 )
 def test_other_formats_are_named(write, text, part):
     with pytest.raises(InputError, match=part) as caught:
-        read_ts(write(text))
+        series_from_ts(write(text))
     assert "waves.ts" in str(caught.value)
 
 
@@ -161,8 +180,10 @@ def test_aeon_brings_series(tmp_path, monkeypatch):
             (data / name / file).write_text(text)
     (tmp_path / "aeon" / "__init__.py").write_text("raise ImportError('not to be run')")
     monkeypatch.syspath_prepend(tmp_path)
-    assert from_aeon("Waves").series[0].y[0, 0] == 1
-    assert from_aeon("Waves", part="test", split=1.0).series[0].y[0, 0] == 9
+    assert from_aeon("Waves", part="train").series[0].y[0, 0] == 1
+    both = from_aeon("Waves")
+    assert (both.tested, both.series[2].y[0, 0]) == ((2, 3), 9)
+    assert from_aeon("Waves", part="test").series[0].y[0, 0] == 9
     airline = from_aeon("Airline")
     assert airline.variables == ("Passengers",)
     np.testing.assert_allclose(airline.series[0].t, 1949 + np.array([0, 1, 11]) / 12)
@@ -173,8 +194,8 @@ def test_aeon_brings_series(tmp_path, monkeypatch):
         from_aeon("Wave")
     with pytest.raises(InputError, match="no series 'Other'; known: Airline, Lynx, Waves"):
         from_aeon("Other")
-    with pytest.raises(InputError, match="got 'all', expected train or test"):
-        from_aeon("Waves", part="all")
+    with pytest.raises(InputError, match="got 'both', expected train, test or all"):
+        from_aeon("Waves", part="both")
 
 
 def test_a_missing_package_is_named(monkeypatch):

@@ -53,6 +53,18 @@ class Fit:
     """The column that tells series apart."""
     split: float | None = None
     """The last time that is learned from; what follows is held out and forecast."""
+    task: Literal["forecast", "interpolate", "classify", "regress", "generate"] | None = None
+    """What is asked for; by default forecast, classify with --target."""
+    target: str | None = None
+    """The column with the class (or, to regress, the number) of each series."""
+    test: str | None = None
+    """The column that says which series are held out: test, true, yes or 1."""
+    inputs: str = ""
+    """Columns of known inputs, with commas between; known in the future too."""
+    statics: str = ""
+    """Columns that do not change within a series, with commas between."""
+    hide: float | None = None
+    """The share of values to hide at random and find again (interpolate)."""
     seed: int = 0
     """Of everything random."""
     budget: str | None = None

@@ -26,7 +26,7 @@ from continua.compare.run import (
     write_inputs,
 )
 from continua.core.errors import InputError
-from continua.problems import series_from_csv
+from continua.problems import hide, series_from_csv
 from continua.solve import chosen_method, parse_budget, solve
 
 
@@ -46,18 +46,38 @@ def run_solve(command: args.Solve, rest: list[str]) -> int:
 
 def run_fit(command: args.Fit, rest: list[str]) -> int:
     """`continua fit`."""
+    problem = _series_to_fit(command)
+    method = chosen_method(problem, parse_method(command.method, rest))
+    settings = _Settings("fit", command.seed, command.budget, command.precision)
+    _begin(command, problem, method, settings)
+    return _run(problem, method, settings, command.out, as_json=command.json)
+
+
+def _series_to_fit(command: args.Fit):
     if pathlib.Path(command.file).suffix.lower() == ".csv":
+        task = command.task or ("forecast" if command.target is None else "classify")
         problem = series_from_csv(
-            command.file, time=command.time, id=command.id, split=command.split
+            command.file,
+            time=command.time,
+            id=command.id,
+            split=command.split,
+            task="forecast" if task == "interpolate" else task,
+            target=command.target,
+            test=command.test,
+            inputs=_names(command.inputs),
+            statics=_names(command.statics),
         )
     else:
         problem = find(command.file)
         if command.split is not None and problem.kind == "series":
             problem = dataclasses.replace(problem, split=command.split)
-    method = chosen_method(problem, parse_method(command.method, rest))
-    settings = _Settings("fit", command.seed, command.budget, command.precision)
-    _begin(command, problem, method, settings)
-    return _run(problem, method, settings, command.out, as_json=command.json)
+    if command.hide is not None or command.task == "interpolate":
+        problem = hide(problem, 0.2 if command.hide is None else command.hide, seed=command.seed)
+    return problem
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,8 +201,7 @@ def _tell_solution(problem, solution, errors, out) -> None:
 def run_compare(command: args.Compare, rest: list[str]) -> int:
     """`continua compare`."""
     problem = find(command.problem)
-    names = [name.strip() for name in command.methods.split(",") if name.strip()]
-    methods = [parse_method(name, []) for name in names]
+    methods = [parse_method(name, []) for name in _names(command.methods)]
     out = command.out or pathlib.Path("runs") / problem.name
     return _compare(problem, methods, out, command)
 

@@ -12,7 +12,7 @@ def find(name: str) -> Any:
 
     **Arguments:**
 
-    - `name`: a name of `PROBLEMS`, or a path that ends in .toml, .csv, .nc, .h5 or
+    - `name`: a name of `PROBLEMS`, or a path that ends in .toml, .csv, .ts, .nc, .h5 or
       .hdf5, or the folder of a data set.
 
     **Raises:** `InputError` where it is neither, or the file is bad.
@@ -24,5 +24,5 @@ def find(name: str) -> Any:
     raise InputError(
         f"unknown problem '{name}'",
         where="problem",
-        fix=f"{suggest(name, PROBLEMS)} A file must end in .toml, .csv, .nc, .h5 or .hdf5",
+        fix=f"{suggest(name, PROBLEMS)} A file must end in .toml, .csv, .ts, .nc, .h5 or .hdf5",
     )

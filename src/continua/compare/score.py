@@ -19,7 +19,9 @@ def main_metric(problem: Any) -> str:
     - `problem`: of any kind.
     """
     if problem.kind == "series":
-        return "rmse_training" if problem.split is None else "rmse_held_out"
+        measured = "error_rate" if problem.task == "classify" else "rmse"
+        held_out = any(len(s.t) for s in problem.held_out())
+        return f"{measured}_{'held_out' if held_out else 'training'}"
     if problem.kind == "inverse":
         return "data_misfit" if problem.truth is None else "relative_l2"
     unknown = problem.kind == "equation" and problem.unknown_parameters
@@ -32,7 +34,9 @@ def score(solution: Solution, problem: Any, reference: Any = None) -> dict[str, 
     For an equation, and of the means and variances of a stochastic one,
     `|u - u_ref| / |u_ref|` and more (`Solution.error`) on the problem's
     grid, and the misfit of its data where it has any; for series the root mean square
-    error on what was held out; for a family the mean relative error over its test
+    error on what was held out, or the share of series whose class was missed and the mean
+    negative logarithm of the probability of their class; for a family the mean relative
+    error over its test
     functions; for a cause behind a measurement `Solution.error` where the truth is known,
     and the misfit of the measurements.
 
@@ -41,6 +45,8 @@ def score(solution: Solution, problem: Any, reference: Any = None) -> dict[str, 
     - `solution`, `problem`: what is measured.
     - `reference`: of an equation; `None` measures against data alone.
     """
+    if problem.kind == "series" and problem.task in ("classify", "regress"):
+        return _target_errors(solution, problem)
     if problem.kind == "series":
         return _series_errors(solution, problem)
     if problem.kind == "family":
@@ -90,6 +96,25 @@ def _inverse_misfit(solution: Solution, problem) -> dict[str, float]:
     gap = problem.predicted(solution.values(*mesh)[0]) - problem.measurements
     spread = float(np.std(problem.measurements)) or 1.0
     return {"data_misfit": _finite(np.sqrt(np.mean(gap**2)) / spread)}
+
+
+def _target_errors(solution: Solution, problem) -> dict[str, float]:
+    """Errors of what each series is told to be, by those that are held out and the rest."""
+    found = solution.values(np.arange(float(len(problem.series)))).T
+    errors: dict[str, float] = {}
+    for part, rows in {"held_out": problem.tested, "training": problem.learned}.items():
+        if not rows:
+            continue
+        here, exact = found[list(rows)], [problem.targets[i] for i in rows]
+        if problem.task == "regress":
+            errors[f"rmse_{part}"] = _finite(np.sqrt(np.mean((here[:, 0] - exact) ** 2)))
+            continue
+        places = np.array([problem.classes.index(c) for c in exact])
+        right = np.argmax(here, axis=1) == places
+        errors[f"error_rate_{part}"] = float(np.mean(~right | np.isnan(here[:, 0])))
+        likely = np.take_along_axis(here, places[:, None], axis=1)[:, 0]
+        errors[f"log_loss_{part}"] = _finite(-np.mean(np.log(np.maximum(likely, 1e-300))))
+    return errors
 
 
 def _series_errors(solution: Solution, problem) -> dict[str, float]:

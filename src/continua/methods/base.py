@@ -57,6 +57,33 @@ def beyond(problem: Any, name: str, takes: tuple[str, ...] = ()) -> Support:
     return YES
 
 
+def asked(
+    problem: Any,
+    name: str,
+    tasks: tuple[str, ...] = ("forecast", "interpolate"),
+    *,
+    takes: tuple[str, ...] = (),
+) -> Support:
+    """Whether a problem of series asks for what a method does.
+
+    **Arguments:**
+
+    - `problem`: of any kind.
+    - `name`: of the method, as its answers call it.
+    - `tasks`: that it does.
+    - `takes`: of `"inputs"` and `"statics"`.
+    """
+    if getattr(problem, "kind", "") != "series":
+        return Support(False, f"{name} needs measured series")
+    if problem.task not in tasks:
+        return Support(False, f"{name} does not {problem.task} series")
+    for feature in ("inputs", "statics"):
+        names = tuple(getattr(problem, feature))
+        if names and feature not in takes:
+            return Support(False, f"{name} takes no {feature} ({', '.join(names)})")
+    return YES
+
+
 @dataclasses.dataclass(frozen=True)
 class Prepared:
     """A direct solve, ready to be compiled, timed and run by the library.

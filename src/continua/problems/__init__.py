@@ -12,6 +12,7 @@ from continua.problems.dataset import Dataset, from_hdf5, load_dataset
 from continua.problems.equation import EquationProblem
 from continua.problems.events import EventCondition
 from continua.problems.family import FamilyData, FamilyProblem
+from continua.problems.gaps import hide, thin
 from continua.problems.inverse import Blur, InverseProblem, Radon, Subsample
 from continua.problems.library import (
     PROBLEMS,
@@ -134,7 +135,7 @@ from continua.problems.sampled import SampledField
 from continua.problems.series import Series, SeriesProblem
 from continua.problems.stochastic import StochasticProblem
 from continua.problems.the_well import from_the_well
-from continua.problems.ts_files import from_aeon, read_ts, series_from_ts
+from continua.problems.ts_files import from_aeon, series_from_ts
 from continua.problems.write_toml import to_toml
 
 __all__ = [
@@ -227,6 +228,7 @@ __all__ = [
     "glucose_insulin",
     "gray_scott",
     "heat",
+    "hide",
     "heat_disk",
     "henon_heiles",
     "heston",
@@ -255,7 +257,6 @@ __all__ = [
     "poisson_corner",
     "poisson_hole",
     "quadrants",
-    "read_ts",
     "region_from_file",
     "rescaled",
     "robertson",
@@ -263,6 +264,7 @@ __all__ = [
     "schroedinger",
     "series_from_csv",
     "series_from_ts",
+    "thin",
     "shallow_water_2d",
     "shock_tube",
     "shu_osher",

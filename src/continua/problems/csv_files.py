@@ -16,6 +16,7 @@ from continua.problems.series import Series, SeriesProblem
 _TIME_NAMES = ("t", "time", "year", "date", "day", "hour", "minute", "second", "month", "week")
 _ID_NAMES = ("id", "series", "subject", "group")
 _GAPS = ("", "na", "n/a", "nan", "null", "none", "-")
+_TESTED = ("test", "true", "yes", "1", "1.0")
 _FEWEST_ROWS = 3
 
 
@@ -164,6 +165,11 @@ def series_from_csv(
     id: str | None = None,
     split: float | None = None,
     variables: Sequence[str] | None = None,
+    task: str = "forecast",
+    target: str | None = None,
+    test: str | None = None,
+    inputs: Sequence[str] = (),
+    statics: Sequence[str] = (),
     name: str | None = None,
     title: str | None = None,
 ) -> SeriesProblem:
@@ -180,6 +186,11 @@ def series_from_csv(
       `subject` or `group` where there is one.
     - `split`: the last time that methods may see.
     - `variables`: columns to take, by default all others.
+    - `task`: as of a `SeriesProblem`.
+    - `target`: the column with the class or number of each series.
+    - `test`: the column that tells which series are tested: `test`, `true`, `yes` or 1.
+    - `inputs`: columns that are known to act from outside, in the future too.
+    - `statics`: columns that do not change within a series.
     - `name`, `title`: of the problem; the name of the file by default.
 
     **Raises:** `InputError` with file, line and column for what cannot be used.
@@ -188,18 +199,38 @@ def series_from_csv(
     return SeriesProblem(
         name=name or table.path.stem,
         title=title or name or table.path.stem,
-        **series_of(table, time=time, id=id, variables=variables),
+        **series_of(
+            table,
+            time=time,
+            id=id,
+            variables=variables,
+            target=target,
+            test=test,
+            inputs=inputs,
+            statics=statics,
+        ),
         split=split,
+        task=task,
     )
 
 
-def series_of(table: Table, *, time=None, id=None, variables=None) -> dict:
+def series_of(
+    table: Table,
+    *,
+    time=None,
+    id=None,
+    variables=None,
+    target=None,
+    test=None,
+    inputs=(),
+    statics=(),
+) -> dict:
     """Time, variables and series of a table, as fields of a `SeriesProblem`.
 
     **Arguments:**
 
     - `table`: from `read_table`.
-    - `time`, `id`, `variables`: as `series_from_csv`.
+    - all others: as `series_from_csv`.
 
     **Raises:** `InputError` as there.
     """
@@ -211,16 +242,19 @@ def series_of(table: Table, *, time=None, id=None, variables=None) -> dict:
             fix="name it t, time or year, or say which one it is",
         )
     id = id or _named(table.names, _ID_NAMES)
-    names = tuple(variables or (n for n in table.names if n not in (time, id)))
+    taken = (time, id, target, test, *inputs, *statics)
+    names = tuple(variables or (n for n in table.names if n not in taken))
     if not names:
         raise InputError("no column beside the time", where=table.path.name, fix="add a variable")
     t = table.numbers(time, gaps=False)
     y = np.stack([table.numbers(n) for n in names], axis=-1) if len(t) else np.empty((0, 1))
     labels = table.texts(id) if id else [table.path.stem] * len(t)
     least = _FEWEST_ROWS if len(set(labels)) < 2 else 2
-    series = []
+    u = np.stack([table.numbers(n, gaps=False) for n in inputs], axis=-1) if inputs else None
+    series, heads = [], []
     for label in dict.fromkeys(labels or [table.path.stem]):
         rows = np.array([i for i, other in enumerate(labels) if other == label], int)
+        heads.append(rows)
         if len(rows) < least:
             raise InputError(
                 f"{len(rows)} rows{f' of series {label!r}' if id else ''}, at least {least} "
@@ -236,8 +270,39 @@ def series_of(table: Table, *, time=None, id=None, variables=None) -> dict:
                 where=table.place(row, time),
                 fix="keep one row for each time, or name the column that tells series apart",
             )
-        series.append(Series(label, t[rows], y[rows]))
-    return {"time": time, "variables": names, "series": tuple(series)}
+        series.append(Series(label, t[rows], y[rows], None if u is None else u[rows]))
+    found = {"time": time, "variables": names, "series": tuple(series), "inputs": tuple(inputs)}
+    return found | _of_whole_series(table, heads, target, test, statics)
+
+
+def _of_whole_series(table: Table, rows: list[np.ndarray], target, test, statics) -> dict:
+    """What has one value a series: its target, whether it is tested, what is static."""
+    found: dict = {}
+    if target is not None:
+        found["targets"] = tuple(_constant(table, target, r) for r in rows)
+    if test is not None:
+        texts = [_constant(table, test, r).lower() for r in rows]
+        found["tested"] = tuple(i for i, text in enumerate(texts) if text in _TESTED)
+    if statics:
+        numbers = {name: table.numbers(name, gaps=False) for name in statics}
+        for name in statics:
+            for r in rows:
+                _constant(table, name, r)
+        found["statics"] = {n: tuple(float(v[r[0]]) for r in rows) for n, v in numbers.items()}
+    return found
+
+
+def _constant(table: Table, column: str, rows: np.ndarray) -> str:
+    """The one text that a column has in all rows of a series."""
+    texts = table.texts(column)
+    for row in rows:
+        if texts[row] != texts[rows[0]]:
+            raise InputError(
+                f"'{texts[row]}' after '{texts[rows[0]]}' in one series",
+                where=table.place(int(row), column),
+                fix="this column must be the same in all rows of a series",
+            )
+    return texts[rows[0]]
 
 
 def measurements_of(

@@ -32,6 +32,7 @@ from continua.problems.sampled import SampledField
 from continua.problems.section import Section
 from continua.problems.series import Series, SeriesProblem
 from continua.problems.stochastic import StochasticProblem
+from continua.problems.ts_files import series_from_ts
 
 Problem = EquationProblem | StochasticProblem | SeriesProblem | FamilyProblem
 
@@ -41,7 +42,8 @@ _CONDITIONS = (
     *("data", "grid", "reference", "family"),
 )
 _EQUATION = ("unknowns", "coordinates", "expressions", "definitions", "time")
-_SERIES = ("file", "time", "variables", "split", "id", "table")
+_ROLES = ("target", "test", "inputs", "statics")  # of the columns of a file
+_SERIES = ("file", "time", "variables", "split", "id", "table", "task", *_ROLES)
 _COUNTS = ("num_points", "num_train", "num_test", "seed")
 _FAMILY = (*_LABELS, *_COUNTS, "times", "tolerance", "distribution", "parameters")
 _STORED = ("data", "test", "fields", "periodic", "history", "every", "every_time", "frames")
@@ -51,8 +53,9 @@ _TOP = (*_LABELS, "equation", "parameters", "fields", "series", "stochastic", *_
 
 def load(path: str | pathlib.Path) -> Problem:
     """A problem from a file: `.toml` as described in the documentation, `.csv` with
-    observed series, `.nc` with series or pairs of functions, `.h5` or `.hdf5` with these
-    or with simulations (see `from_hdf5`), or the folder of a data set.
+    observed series, `.ts` with series of classes (a file `NAME_TEST.ts` beside
+    `NAME_TRAIN.ts` is tested on), `.nc` with series or pairs of functions, `.h5` or
+    `.hdf5` with these or with simulations (see `from_hdf5`), or the folder of a data set.
 
     **Arguments:**
 
@@ -63,6 +66,9 @@ def load(path: str | pathlib.Path) -> Problem:
     path = pathlib.Path(path)
     if path.suffix == ".csv":
         return series_from_csv(path)
+    if path.suffix == ".ts":
+        test = path.with_name(path.name.replace("_TRAIN.ts", "_TEST.ts"))
+        return series_from_ts(path, test=test if test != path and test.is_file() else None)
     if path.suffix in (".nc", ".nc4"):
         return from_netcdf(path)
     if path.suffix in (".h5", ".hdf5") or path.is_dir():
@@ -338,8 +344,12 @@ def _series_problem(file: Section, folder: pathlib.Path, labels) -> SeriesProble
                 raise InputError(f"{path.name} holds no series", where="series.file")
             fields = {k: getattr(stored, k) for k in ("time", "variables", "series")}
         else:
-            names = {k: section.text(k) or None for k in ("time", "id")}
+            names: dict[str, Any] = {
+                k: section.text(k) or None for k in ("time", "id", "target", "test")
+            }
+            names |= {k: section.texts(k) for k in ("inputs", "statics") if k in section}
             fields = series_of(read_table(path), **names, variables=variables)
+    fields["task"] = section.text("task", fields.get("task", "forecast"))
     equation = _equation(file, folder) if "equation" in file else None
     known, unknown = _parameters(file.section("parameters"))
     return SeriesProblem(
@@ -355,17 +365,44 @@ def _series_problem(file: Section, folder: pathlib.Path, labels) -> SeriesProble
 def _inline_series(section: Section, variables) -> dict[str, Any]:
     time, tables = section.text("time", "t"), section.data["table"]
     tables = tables if isinstance(tables, list) else [tables]
-    found, names = [], variables
+    inputs = tuple(section.texts("inputs")) if "inputs" in section else ()
+    statics = tuple(section.texts("statics")) if "statics" in section else ()
+    own = (time, "id", "target", "tested", "hidden", *inputs, *statics)
+    found, names, targets, tested = [], variables, [], []
+    values: dict[str, list[float]] = {name: [] for name in statics}
     for i, data in enumerate(tables):
         table = Section(data, f"series.table[{i}]")
-        names = names or tuple(n for n in table.data if n not in (time, "id"))
-        table.require(time, f"write {time} = [...]")
-        columns = [table.numbers(n) for n in names]
-        t = table.numbers(time)
-        if {len(c) for c in columns} != {len(t)}:
-            raise InputError("the columns differ in length", where=table.where)
-        found.append(Series(table.text("id", str(i)), np.array(t), np.array(columns).T))
-    return {"time": time, "variables": names or (), "series": tuple(found)}
+        names = names or tuple(n for n in table.data if n not in own)
+        found.append(_inline_table(table, time, names, inputs, str(i)))
+        targets += [table.data["target"]] if "target" in table else []
+        tested += [i] if table.data.get("tested", False) is True else []
+        for name in statics:
+            table.require(name, f"write {name} = a number")
+            values[name].append(table.number(name))
+    return {
+        **{"time": time, "variables": names or (), "series": tuple(found)},
+        **{"targets": tuple(targets), "tested": tuple(tested)},
+        **{"inputs": inputs, "statics": {name: tuple(v) for name, v in values.items()}},
+    }
+
+
+def _inline_table(table: Section, time: str, names, inputs, default: str) -> Series:
+    table.require(time, f"write {time} = [...]")
+    t = np.array(table.numbers(time))
+    columns = [table.numbers(n) for n in (*names, *inputs)]
+    if {len(c) for c in columns} != {len(t)}:
+        raise InputError("the columns differ in length", where=table.where)
+    y, u = np.array(columns[: len(names)]).T, np.array(columns[len(names) :]).T
+    hidden = np.zeros(y.shape, bool)
+    marks = table.section("hidden", names)
+    for name in marks.data:
+        rows = np.array(marks.numbers(name))
+        if np.any((rows != np.rint(rows)) | (rows < 0) | (rows >= len(t))):
+            raise InputError(
+                "expected numbers of rows", where=marks.place(name), fix=f"from 0 to {len(t) - 1}"
+            )
+        hidden[rows.astype(int), names.index(name)] = True
+    return Series(table.text("id", default), t, y, u if inputs else None, hidden)
 
 
 def _stored_family(file: Section, folder: pathlib.Path, labels) -> FamilyProblem:

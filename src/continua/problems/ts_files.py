@@ -23,34 +23,14 @@ _PAIR = re.compile(r"\(([^()]*),([^(),]*)\)")
 _DATE = re.compile(r"(\d{4})(?:-(\d{2}))?$")
 
 
-@dataclasses.dataclass(frozen=True)
-class Labelled:
-    """Series, and what each is to be told to be.
-
-    **Arguments:**
-
-    - `problem`: the series.
-    - `labels`: the class or target of each, as text; empty where the file has none.
-    """
-
-    problem: SeriesProblem
-    labels: tuple[str, ...]
-
-
-def series_from_ts(path: str | pathlib.Path, *, split: float | None = None) -> SeriesProblem:
-    """The series of a `.ts` file, without their labels.
-
-    **Arguments:**
-
-    - `path`, `split`: as `read_ts`.
-
-    **Raises:** `InputError` as `read_ts`.
-    """
-    return read_ts(path, split=split).problem
-
-
-def read_ts(path: str | pathlib.Path, *, split: float | None = None) -> Labelled:
-    """The series of a `.ts` file and their labels.
+def series_from_ts(
+    path: str | pathlib.Path,
+    *,
+    test: str | pathlib.Path | None = None,
+    task: str | None = None,
+    split: float | None = None,
+) -> SeriesProblem:
+    """The series of a `.ts` file, and what each is to be told to be.
 
     Times are the numbers of the values, or seconds since the first of the series where
     the file gives dates.
@@ -58,11 +38,42 @@ def read_ts(path: str | pathlib.Path, *, split: float | None = None) -> Labelled
     **Arguments:**
 
     - `path`: of the file.
+    - `test`: of another, whose series are tested.
+    - `task`: by default `"classify"` or `"regress"` where the file has classes or
+      targets, else `"forecast"`.
     - `split`: the last time that methods may see.
 
-    **Raises:** `InputError` with file and line for what does not follow the format.
+    **Raises:** `InputError` with file and line for what does not follow the format, and
+    where the files differ in their dimensions.
     """
     path = pathlib.Path(path)
+    problem, asked = _read(path, split)
+    learned = len(problem.series)
+    if test is not None:
+        test = pathlib.Path(test)
+        other, _ = _read(test, split)
+        if other.variables != problem.variables:
+            raise InputError(
+                f"{len(other.variables)} dimensions, but {path.name} has {len(problem.variables)}",
+                where=test.name,
+                fix="train and test series must have the same channels",
+            )
+        joined = (*problem.series, *other.series)
+        problem = dataclasses.replace(
+            problem,
+            series=tuple(dataclasses.replace(s, name=str(i)) for i, s in enumerate(joined)),
+            **({"targets": problem.targets + other.targets, "task": asked} if asked else {}),
+            tested=tuple(range(learned, len(joined))) if asked else (),
+        )
+    if task is not None and task != problem.task:
+        drop = {} if task in ("classify", "regress") else {"targets": ()}
+        whole = problem.tested if task in ("classify", "regress", "generate") else ()
+        problem = dataclasses.replace(problem, task=task, tested=whole, **drop)
+    return problem
+
+
+def _read(path: pathlib.Path, split: float | None) -> tuple[SeriesProblem, str]:
+    """The series of one file, and what its labels ask for."""
     lines = read_text(path).splitlines()
     header, begin = _header(path, lines)
     series, labels = [], []
@@ -93,16 +104,19 @@ def read_ts(path: str | pathlib.Path, *, split: float | None = None) -> Labelled
     names = ("value",) if count == 1 else tuple(f"value_{i}" for i in range(count))
     title = header["name"] or path.stem
     time = "seconds" if header["stamped"] else "step"
+    task = header["task"] if labels else ""
+    asked = {"task": task, "targets": tuple(labels)} if task else {}
     try:
-        problem = SeriesProblem(path.stem, title, names, time, tuple(series), split)
+        problem = SeriesProblem(path.stem, title, names, time, tuple(series), split, **asked)
     except InputError as error:
         raise error.at(path.name) from error
-    return Labelled(problem, tuple(labels))
+    return problem, task
 
 
 def _header(path: pathlib.Path, lines: list[str]):
     """What the header says, and the first line of the data."""
     found = {"name": "", "stamped": False, "labelled": False, "classes": (), "length": None}
+    found["task"] = ""
     equal, length = True, None
     for number, line in enumerate(lines):
         text = line.strip()
@@ -128,7 +142,9 @@ def _header(path: pathlib.Path, lines: list[str]):
         elif key == "serieslength" and rest and rest[0].lstrip("-").isdigit():
             length = int(rest[0]) if int(rest[0]) > 0 else None
         elif key in ("classlabel", "targetlabel"):
-            found["labelled"] = _truth(where, rest)
+            found["labelled"] = found["labelled"] or _truth(where, rest)
+            if _truth(where, rest):
+                found["task"] = "classify" if key == "classlabel" else "regress"
             found["classes"] = tuple(rest[1:]) if key == "classlabel" else ()
     raise InputError("no @data", where=path.name, fix="is it a .ts file, and whole?")
 
@@ -199,14 +215,17 @@ def _time(where: str, text: str) -> float:
     return stamp.timestamp()
 
 
-def from_aeon(name: str, *, part: str = "train", split: float | None = None) -> SeriesProblem:
+def from_aeon(
+    name: str, *, part: str = "all", task: str | None = None, split: float | None = None
+) -> SeriesProblem:
     """Series that come with the package aeon, which must be installed.
 
     **Arguments:**
 
     - `name`: of a data set in its `datasets/data`, such as `"GunPoint"` or `"Lynx"`.
-    - `part`: `"train"` or `"test"`, of those that have both.
-    - `split`: the last time that methods may see.
+    - `part`: `"train"` or `"test"`, of those that have both; `"all"` takes both, and tests
+      on those of the test part.
+    - `task`, `split`: as `series_from_ts`.
 
     **Raises:** `InputError` where aeon is missing, or has no such series.
     """
@@ -215,13 +234,15 @@ def from_aeon(name: str, *, part: str = "train", split: float | None = None) -> 
         raise InputError("the package aeon is missing", where="from_aeon", fix="pip install aeon")
     folder = pathlib.Path(next(iter(spec.submodule_search_locations))) / "datasets" / "data"
     readable = sorted(p.name for p in folder.glob("*") if _file_in(p, "train"))
-    if part not in ("train", "test"):
-        raise InputError(f"got '{part}', expected train or test", where="from_aeon.part")
-    path = _file_in(folder / name, part)
+    if part not in ("train", "test", "all"):
+        raise InputError(f"got '{part}', expected train, test or all", where="from_aeon.part")
+    path = _file_in(folder / name, "train" if part == "all" else part)
     if name not in readable or path is None:
         raise InputError(f"no series '{name}'", where="from_aeon", fix=suggest(name, readable))
     if path.suffix == ".ts":
-        return series_from_ts(path, split=split)
+        test = _file_in(folder / name, "test") if part == "all" else None
+        problem = series_from_ts(path, test=test, task=task, split=split)
+        return dataclasses.replace(problem, name=name)
     return _dated(path, split)
 
 

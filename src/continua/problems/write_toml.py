@@ -212,12 +212,32 @@ def _series_tables(problem: SeriesProblem) -> dict[str, Any]:
     table: dict[str, Any] = {"time": problem.time, "variables": problem.variables}
     if problem.split is not None:
         table["split"] = problem.split
-    table["table"] = [
-        {"id": s.name, problem.time: s.t, **dict(zip(problem.variables, s.y.T, strict=True))}
-        for s in problem.series
-    ]
+    if problem.task != "forecast":
+        table["task"] = problem.task
+    if problem.inputs:
+        table["inputs"] = problem.inputs
+    if problem.statics:
+        table["statics"] = tuple(problem.statics)
+    table["table"] = [_series_table(problem, i) for i in range(len(problem.series))]
     tables = {"series": table}
     return tables if problem.equation is None else {**tables, **_formula_tables(problem)}
+
+
+def _series_table(problem: SeriesProblem, i: int) -> dict[str, Any]:
+    series = problem.series[i]
+    columns = dict(zip(problem.variables, series.y.T, strict=True))
+    table: dict[str, Any] = {"id": series.name, problem.time: series.t, **columns}
+    if series.inputs is not None:
+        table |= dict(zip(problem.inputs, series.inputs.T, strict=True))
+    table |= {name: values[i] for name, values in problem.statics.items()}
+    if problem.targets:
+        table["target"] = problem.targets[i]
+    if i in problem.tested:
+        table["tested"] = True
+    if series.hidden is not None:
+        marks = zip(problem.variables, series.hidden.T, strict=True)
+        table["hidden"] = {n: np.flatnonzero(m) for n, m in marks if m.any()}
+    return table
 
 
 def _family_table(family: FamilyProblem) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import numpy as np
 from continua.core.errors import InputError
 from continua.core.results import Result, ResultCode
 from continua.core.solution import Estimate, Solution
-from continua.methods.base import YES, AbstractDirectMethod, Prepared, Support
+from continua.methods.base import YES, AbstractDirectMethod, Prepared, Support, asked
 from continua.methods.classical.kalman_filter import (
     Group,
     filtered,
@@ -87,8 +87,8 @@ class KalmanSmoother(AbstractDirectMethod):
             )
 
     def supports(self, problem) -> Support:
-        if not isinstance(problem, SeriesProblem):
-            return Support(False, "KalmanSmoother needs measured series")
+        if not (known := asked(problem, self.name)).ok:
+            return known
         if self.model.outputs not in (1, len(problem.variables)):
             reason = (
                 f"the model has {self.model.outputs} outputs for {len(problem.variables)} variables"

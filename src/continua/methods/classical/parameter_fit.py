@@ -19,7 +19,7 @@ import numpy as np
 
 from continua.core.results import Result, ResultCode
 from continua.core.solution import Estimate, Solution
-from continua.methods.base import YES, AbstractDirectMethod, Prepared, Support, beyond
+from continua.methods.base import YES, AbstractDirectMethod, Prepared, Support, asked, beyond
 from continua.methods.dynamics.forecast import forecast_of
 from continua.methods.dynamics.model import Dynamics, known_part, states_of
 from continua.methods.dynamics.observations import scaling_of, segments_of
@@ -60,8 +60,8 @@ class ParameterFit(AbstractDirectMethod):
             if problem.data is None or not problem.unknown_parameters:
                 reason = "ParameterFit needs measurements and unknown parameters"
                 return Support(False, reason)
-        elif not isinstance(problem, SeriesProblem):
-            return Support(False, "ParameterFit needs measured series")
+        elif not (known := asked(problem, self.name)).ok:
+            return known
         if problem.equation is None or problem.equation.space:
             return Support(False, "ParameterFit needs an ordinary differential equation")
         if problem.equation.fields:

@@ -7,7 +7,7 @@ import numpy as np
 
 from continua.core.solution import Solution
 from continua.equations.expression import Expression
-from continua.methods.base import YES, AbstractDirectMethod, Prepared, Support
+from continua.methods.base import YES, AbstractDirectMethod, Prepared, Support, asked
 from continua.methods.classical import setup
 from continua.problems import EquationProblem, FamilyProblem, SeriesProblem
 from continua.problems.formulas import compiled, evaluate
@@ -27,7 +27,10 @@ class Mean(AbstractDirectMethod):
     reference: ClassVar[str] = "hyndman2021forecasting"
 
     def supports(self, problem) -> Support:
-        if not isinstance(problem, (EquationProblem, FamilyProblem, SeriesProblem)):
+        if isinstance(problem, SeriesProblem):
+            tasks = ("forecast", "interpolate", "classify", "regress")
+            return asked(problem, self.name, tasks, takes=("inputs", "statics"))
+        if not isinstance(problem, (EquationProblem, FamilyProblem)):
             return Support(False, "Mean knows no problems of this kind")
         return _all_begin(problem)
 
@@ -41,6 +44,8 @@ class Mean(AbstractDirectMethod):
             found = _wall_means(problem) if steady else _initial_means(problem)
             return _prepared(self, problem, Constant(found))
         if isinstance(problem, SeriesProblem):
+            if problem.task in ("classify", "regress"):
+                return _prepared(self, problem, Constant(_mean_target(problem)))
             rows = [np.nanmean(s.y, axis=0) for s in _seen(problem)]
             return _prepared(self, problem, Rows(np.stack(rows)))
         outputs = problem.data().train[1]
@@ -70,7 +75,7 @@ class Persistence(AbstractDirectMethod):
                 return Support(False, "Persistence needs inputs and outputs of the same kind")
             return YES
         if isinstance(problem, SeriesProblem):
-            return YES
+            return asked(problem, self.name, takes=("inputs", "statics"))
         return Support(False, "Persistence knows no problems of this kind")
 
     def ladder(self, problem) -> tuple["Persistence", ...]:
@@ -207,7 +212,15 @@ def _prepared(method, problem, evaluator) -> Prepared:
 def _unknowns(problem) -> tuple[str, ...]:
     if isinstance(problem, EquationProblem):
         return problem.equation.unknowns
-    return problem.variables if isinstance(problem, SeriesProblem) else problem.outputs
+    return problem.outputs
+
+
+def _mean_target(problem: SeriesProblem) -> np.ndarray:
+    """The share of each class, or the mean of the targets, among the series to learn from."""
+    seen = [problem.targets[i] for i in problem.learned]
+    if problem.task == "regress":
+        return np.array([np.mean([float(t) for t in seen])])
+    return np.array([np.mean([t == c for t in seen]) for c in problem.classes])
 
 
 def _initial_forever(problem: EquationProblem) -> Held:

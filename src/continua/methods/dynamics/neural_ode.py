@@ -23,14 +23,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from continua.core.solution import Estimate, Solution
-from continua.methods.base import YES, AbstractLearnedMethod, Support, beyond
+from continua.methods.base import YES, AbstractLearnedMethod, Support, asked, beyond
 from continua.methods.dynamics.forecast import Forecast, forecast_of
 from continua.methods.dynamics.model import Dynamics, known_part, states_of
 from continua.methods.dynamics.observations import scaling_of, segments_of
 from continua.methods.dynamics.rollout import rollout
 from continua.methods.fields.field import Parameter
 from continua.nets import VectorField
-from continua.problems import SeriesProblem
 from continua.train import AbstractSampler, Adam, Cosine, Stage, Training
 
 
@@ -97,8 +96,8 @@ class NeuralODE(AbstractLearnedMethod):
     amortised: ClassVar[bool] = False
 
     def supports(self, problem) -> Support:
-        if not isinstance(problem, SeriesProblem):
-            return Support(False, "a neural ODE needs measured series")
+        if not (known := asked(problem, "a neural ODE")).ok:
+            return known
         equation = problem.equation
         if equation is not None and equation.space:
             return Support(False, "a neural ODE cannot use an equation with space axes")

@@ -51,12 +51,9 @@ def training_series(problem: Any) -> list[tuple[np.ndarray, np.ndarray]]:
     """Times and values `(T,)`, `(T, C)` of each series up to the split, empty rows
     left out."""
     found = []
-    for series in problem.series:
-        t, y = np.asarray(series.t, float), np.asarray(series.y, float)
-        keep = np.any(np.isfinite(y), axis=1)
-        if problem.split is not None:
-            keep &= t <= problem.split
-        found.append((t[keep], y[keep]))
+    for series in problem.training():
+        keep = np.any(np.isfinite(series.y), axis=1)
+        found.append((series.t[keep], series.y[keep]))
     return found
 
 

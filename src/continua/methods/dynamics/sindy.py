@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from continua.core.solution import Estimate, Solution
-from continua.methods.base import YES, AbstractDirectMethod, Prepared, Support
+from continua.methods.base import AbstractDirectMethod, Prepared, Support, asked
 from continua.methods.dynamics.forecast import forecast_of
 from continua.methods.dynamics.library import Library, equation_text
 from continua.methods.dynamics.observations import (
@@ -29,7 +29,6 @@ from continua.methods.dynamics.observations import (
     segments_of,
     training_series,
 )
-from continua.problems import SeriesProblem
 
 _CLEAN = 1e-3
 _QUADRATURE = 8  # Gauss points between two measurements
@@ -96,9 +95,7 @@ class SINDy(AbstractDirectMethod):
     reference: ClassVar[str] = "fasel2022ensemble"
 
     def supports(self, problem) -> Support:
-        if not isinstance(problem, SeriesProblem):
-            return Support(False, "SINDy needs measured series")
-        return YES
+        return asked(problem, self.name)
 
     def ladder(self, problem) -> tuple["SINDy", ...]:
         return tuple(dataclasses.replace(self, degree=d) for d in (1, 2, 3))
