@@ -25,7 +25,7 @@ from continua.methods.classical.state_space import (
 from continua.methods.classical.stochastic import StochasticIntegrator
 from continua.methods.classical.tikhonov import Tikhonov
 from continua.methods.classical.trivial import Mean, Persistence
-from continua.methods.dynamics import NeuralODE, SINDy
+from continua.methods.dynamics import GRU, NeuralODE, SINDy
 from continua.methods.fields import PINN
 from continua.methods.operators import FNO
 
@@ -51,6 +51,7 @@ METHODS = {
         FNO,
         NeuralODE,
         SINDy,
+        GRU,
         Mean,
         Persistence,
     )
@@ -75,6 +76,7 @@ def get_method(name: str) -> type:
 __all__ = [
     "DelayRungeKutta",
     "FNO",
+    "GRU",
     "METHODS",
     "PINN",
     "RK4",

@@ -6,6 +6,7 @@ from continua.nets.fixed import Fixed, count_parameters, trainable
 from continua.nets.fno import FNO, grid_coordinates
 from continua.nets.linear import FactorisedLinear, Linear, glorot_normal
 from continua.nets.mlp import MLP, ModifiedMLP, PirateNet, VectorField
+from continua.nets.recurrent import GRUCell
 from continua.nets.spectral import SpectralConv
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "FactorisedLinear",
     "Fixed",
     "FourierFeatures",
+    "GRUCell",
     "Linear",
     "ModifiedMLP",
     "PeriodicEmbedding",
