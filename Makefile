@@ -39,7 +39,7 @@ $(STAMP): requirements.lock pyproject.toml
 	touch $(STAMP)
 
 lock:  ## the newest versions that pyproject.toml allows (needs uv)
-	uv pip compile pyproject.toml --extra dev --extra docs --extra fem --python-version 3.11 \
+	uv pip compile pyproject.toml --extra dev --extra docs --extra fem --extra forecast --python-version 3.11 \
 		--no-header --no-annotate --no-emit-index-url --upgrade --quiet -o requirements.lock
 
 clean:

@@ -7,6 +7,7 @@ from continua.methods.classical.delay import DelayRungeKutta
 from continua.methods.classical.finite_differences import FiniteDifferences
 from continua.methods.classical.finite_elements import FiniteElements
 from continua.methods.classical.finite_volumes import FiniteVolumes
+from continua.methods.classical.forecasters import ARIMA, ETS
 from continua.methods.classical.gauss_newton import GaussNewton
 from continua.methods.classical.implicit import ImplicitRungeKutta
 from continua.methods.classical.kalman import KalmanSmoother
@@ -45,6 +46,8 @@ METHODS = {
         StochasticIntegrator,
         ParameterFit,
         KalmanSmoother,
+        ARIMA,
+        ETS,
         Tikhonov,
         GaussNewton,
         PINN,
@@ -74,6 +77,8 @@ def get_method(name: str) -> type:
 
 
 __all__ = [
+    "ARIMA",
+    "ETS",
     "DelayRungeKutta",
     "FNO",
     "GRU",
