@@ -107,7 +107,7 @@ def page(name: str, rows: list[dict], reference: dict | None, diagram: bool = Tr
         parts += [f"![{problem.title}]({name}.webp)", ""]
     if known["equation"]:
         parts += ["```text", *known["equation"], "```", ""]
-    for what in ("parameters", "conditions", "data"):
+    for what in ("parameters", "conditions", "data", "units"):
         if known[what]:
             parts += [f"## {what.capitalize()}", "", *(f"- `{x}`" for x in known[what]), ""]
     if problem.notes:

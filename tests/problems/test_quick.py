@@ -17,7 +17,15 @@ from continua.compare.score import main_metric, score
 from continua.equations.compile import jet_symbols, replace_jets
 from continua.equations.parse import coordinate_symbol, parameter_symbol
 from continua.methods import best_classical
-from continua.problems import PROBLEMS, get, with_reference
+from continua.problems import (
+    PROBLEMS,
+    extended,
+    get,
+    solve_cavity,
+    solve_elliptic,
+    solve_shock,
+    with_reference,
+)
 from continua.solve import solve
 
 # What one of the first rungs must reach, by kind.
@@ -35,6 +43,16 @@ DEAR = {
 }
 SHORT, TIMES = 0.01, 21  # part of the horizon, and times in it
 RESIDUAL = 2e-2
+
+
+@pytest.fixture(autouse=True)
+def cheap_references(monkeypatch):
+    """References of a thousandth or so: bounds are above a hundredth."""
+    monkeypatch.setattr(extended, "AVAILABLE", False)  # double precision is enough
+    monkeypatch.setattr(solve_cavity, "_MODES", (8, 12))
+    monkeypatch.setattr(solve_elliptic, "_SIZES", {1: (32, 48), 2: (24, 32)})
+    fewer = {1: 800, 2: 64}
+    monkeypatch.setattr(solve_shock, "CELLS", {a: fewer[a] for a in solve_shock.CELLS})
 
 
 def kind_of(problem) -> str:

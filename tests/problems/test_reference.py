@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
+import sympy
 from scipy.integrate import solve_ivp
 
 from continua.core.errors import InputError
@@ -30,6 +31,7 @@ from continua.problems import (
     van_der_pol,
 )
 from continua.problems.solve_elliptic import EllipticReference
+from continua.problems.solve_periodic import left_over, solve_accurately
 
 FORMULAS = ("heat", "advection", "poisson", "fisher_kpp", "kdv")
 
@@ -248,6 +250,54 @@ def periodic(text, initial, unknowns=("u",), space=("x",), **fields):
         "p", "P", equation, domain, initial=initial, boundary=dict.fromkeys(space, "periodic"),
         num_points={"t": 6}, **fields,
     )  # fmt: skip
+
+
+FORCED = {
+    "u_t = 0.1*u_xx - u*u_x": "exp(sin(x - t))",
+    "u_t = -u_xxx - 6*u*u_x": "1/(2 + cos(x + 3*t))",
+    "u_t = 0.05*u_xx + u - u^3": "sin(x)*cos(t)/(1.3 + cos(x))",
+}
+
+
+def forced(law, solution):
+    """An equation with the source that makes a solution its own, and the solution."""
+    t, x, u = sympy.Symbol("t"), sympy.Symbol("x"), sympy.sympify(solution)
+    slopes = {f"u_{'x' * k}": sympy.diff(u, x, k) for k in (3, 2, 1)}
+    right = sympy.sympify(law.partition("=")[2].replace("^", "**"))
+    right = right.subs({**slopes, "u": u})
+    source = sympy.sstr(sympy.diff(u, t) - right).replace("**", "^")
+    problem = EquationProblem(
+        "p", "P", Equation((f"{law} + {source}",), ("u",), ("t", "x")),
+        {"t": (0.0, 1.0), "x": (0.0, 2 * np.pi)}, boundary={"x": "periodic"},
+        initial={"u": sympy.sstr(u.subs(t, 0)).replace("**", "^")}, num_points={"t": 6},
+    )  # fmt: skip
+    return problem, sympy.lambdify((t, x), u, "numpy")
+
+
+@pytest.mark.parametrize("law", FORCED)
+def test_stated_errors_bound_true_ones_closely(law):
+    problem, exact = forced(law, FORCED[law])
+    for tolerance in (1e-7, 1e-9):
+        frames = solve_accurately(problem, tolerance)
+        values = exact(frames.times[1:, None], frames.space.axes()["x"])
+        gap = frames.physical(frames.times[1:], frames.states[1:])[:, 0] - values
+        true = np.linalg.norm(gap) / np.linalg.norm(values)
+        assert true <= frames.error <= min(tolerance, 4 * true)
+
+
+def test_what_a_doubling_leaves_follows_from_two_changes():
+    # Of order 4 the last change is 15 times what is left: a little more is stated.
+    assert left_over("time", 16e-6, 1e-6) == pytest.approx(1e-6 / 11)
+    # What keeps the ratio below 16 is not going to fall.
+    assert left_over("time", 12e-6, 1e-6) == pytest.approx(1e-6 / 11 + 0.25e-6)
+    assert left_over("space", 1e-4, 1e-6) == pytest.approx(1e-6 / 99)
+    assert left_over("space", 1e-2, 1e-8) == pytest.approx(1e-8 / 999)
+    # Where convergence does not show, the change itself.
+    for kind, before, change in (
+        ("time", np.inf, 1e-6), ("time", 2e-6, 1e-6), ("time", 1e-3, 1e-6), ("time", 1e-6, 0.0),
+        ("space", np.inf, 1e-6), ("space", 2e-6, 1e-6), ("space", np.inf, np.inf),
+    ):  # fmt: skip
+        assert left_over(kind, before, change) == change
 
 
 def test_waves_of_second_order_in_time():

@@ -76,14 +76,16 @@ def _problem_text(problem) -> str:
 
 
 def facts(problem: Any) -> dict[str, list[str]]:
-    """What is known, in lines of text: `equation`, `parameters`, `conditions` and `data`.
+    """What is known, in lines of text: `equation`, `parameters`, `conditions`, `data` and
+    `units`.
 
     **Arguments:**
 
     - `problem`: of any kind.
     """
     base = problem.base if problem.kind == "family" else problem
-    found: dict[str, list[str]] = {"equation": [], "parameters": [], "conditions": [], "data": []}
+    parts = ("equation", "parameters", "conditions", "data", "units")
+    found: dict[str, list[str]] = {part: [] for part in parts}
     if getattr(base, "equation", None) is not None:
         texts = base.formulas() if base.kind == "stochastic" else base.equation.expressions
         found["equation"] += texts
@@ -97,6 +99,8 @@ def facts(problem: Any) -> dict[str, list[str]]:
         found["parameters"].append(f"{name} unknown, in [{unknown.lower:g}, {unknown.upper:g}]")
     found["conditions"] += _conditions(base, drawn=problem.kind == "family")
     found["data"] += _data(problem)
+    units = getattr(base, "units", {})
+    found["units"] += [f"{name} in {unit}" for name, unit in units.items()]
     return found
 
 
@@ -156,10 +160,18 @@ def picture_of(problem: Any) -> Any:
 
     - `problem`: of any kind.
 
-    **Returns:** an `xarray.Dataset` for `core.pictures`.
+    **Returns:** an `xarray.Dataset` for `core.pictures`, with units where they are known.
 
     **Raises:** `InputError` where there is nothing to draw, or the solve failed.
     """
+    dataset = _drawn(problem)
+    for name, unit in getattr(problem, "units", {}).items():
+        if name in dataset.variables:
+            dataset[name].attrs["units"] = unit
+    return dataset
+
+
+def _drawn(problem: Any) -> Any:
     import xarray
 
     if problem.kind == "series":

@@ -75,6 +75,12 @@ def thumbnail(dataset: Any) -> Any:
     return figure
 
 
+def _label(dataset: Any, name: Any) -> str:
+    """A name with its unit, where the dataset has one for it."""
+    unit = dataset[name].attrs.get("units", "")
+    return f"{name} ({unit})" if unit else str(name)
+
+
 def _names(dataset: Any) -> list[str]:
     return [str(n) for n in dataset.data_vars if not str(n).endswith(_BESIDE)]
 
@@ -106,14 +112,14 @@ def _together(panel, dataset, names, axis) -> None:
     apart = max(sizes) > _APART * min(sizes)
     for name, size in zip(names, sizes, strict=True):
         scale = size if apart else 1.0
-        label = f"{name} / {size:.2g}" if apart else name
+        label = f"{name} / {size:.2g}" if apart else _label(dataset, name)
         (line,) = panel.plot(x, dataset[name].values / scale, lw=1.2, label=label)
         _beside(panel, dataset, name, x, line.get_color(), scale)
     if np.all(x == np.rint(x)):  # years, say
         panel.xaxis.get_major_locator().set_params(integer=True)
-    panel.set_xlabel(str(axis))
+    panel.set_xlabel(_label(dataset, axis))
     if len(names) == 1:
-        panel.set_ylabel(names[0])
+        panel.set_ylabel(_label(dataset, names[0]))
     else:
         panel.legend(fontsize=7, ncols=1 + (len(names) - 1) // 8)
 
@@ -176,8 +182,8 @@ def _curves(dataset, reference, names, axis, held_out):
                 panel.set_ylim(low - 0.5 * room, high + 0.7 * room)
         if held_out is not None and np.isfinite(held_out):
             panel.axvline(held_out, color="gray", lw=0.8, ls=":")
-        panel.set_xlabel(str(axis))
-        panel.set_ylabel(str(name))
+        panel.set_xlabel(_label(dataset, axis))
+        panel.set_ylabel(_label(dataset, name))
     panels[0].legend(fontsize=8)
     return figure
 
@@ -229,7 +235,7 @@ def _limits(values) -> dict[str, float]:
 def _map(figure, panel, dataset, name, values, dimensions, title, **style):
     first, second = (dataset[d].values for d in dimensions)
     image = panel.pcolormesh(first, second, values.T, shading="nearest", rasterized=True, **style)
-    panel.set_xlabel(str(dimensions[0]))
-    panel.set_ylabel(str(dimensions[1]))
+    panel.set_xlabel(_label(dataset, dimensions[0]))
+    panel.set_ylabel(_label(dataset, dimensions[1]))
     panel.set_title(f"{name}: {title}" if title else name, fontsize=9)
     figure.colorbar(image, ax=panel)

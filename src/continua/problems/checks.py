@@ -55,6 +55,9 @@ def check_equation_problem(problem: Any) -> dict[str, Any]:
             else check_parts(equation, problem.geometry, problem.boundary)
         ),
         "means": _check_means(equation, problem.means),
+        "units": check_units(
+            problem.units, (*equation.unknowns, *equation.coordinates, *equation.parameters)
+        ),
         "num_points": _check_num_points(equation, problem.num_points),
         "data": _check_data(equation, domain, problem.data),
     }
@@ -92,6 +95,32 @@ def check_parameters(
                 fix=f"give {name} a number, or make it unknown and add data",
             )
     return {n: as_number(v, f"parameters.{n}") for n, v in known.items()}, dict(unknown)
+
+
+def check_units(units: Mapping[str, Any], known: Iterable[str]) -> dict[str, str]:
+    """Units as text, each of something that the problem has.
+
+    **Arguments:**
+
+    - `units`: text by name.
+    - `known`: names of unknowns, coordinates and parameters.
+
+    **Raises:** `InputError` for a name of nothing, and for what is no text.
+    """
+    known, found = tuple(known), {}
+    for name, unit in units.items():
+        if name not in known:
+            raise InputError(
+                f"'{name}' is no unknown, coordinate or parameter",
+                where=f"units.{name}",
+                fix=suggest(str(name), known),
+            )
+        if not isinstance(unit, str) or not unit.strip() or not unit.isprintable():
+            raise InputError(
+                f"got {unit!r}", where=f"units.{name}", fix='write it in a word, such as "m/s"'
+            )
+        found[name] = unit.strip()
+    return found
 
 
 def _check_domain(equation: Equation, domain: Mapping[str, Any]) -> dict:

@@ -43,6 +43,8 @@ class EquationProblem(AbstractProblem):
     - `reference`: an `AbstractReference`, or `None`. One that came with other parameters
       is made anew; one that misses the initial values is refused.
     - `citation`: a key of `core/refs.bib`; `notes`: what is hard about it.
+    - `units`: text by the name of an unknown, a coordinate or a parameter, for people; methods
+      see numbers.
 
     **Raises:** `InputError`, in one line with place and fix, where anything of it is
     missing, contradicts itself or names what does not exist.
@@ -64,6 +66,7 @@ class EquationProblem(AbstractProblem):
     reference: Any = None
     citation: str = ""
     notes: str = ""
+    units: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     kind: ClassVar[str] = "equation"
 

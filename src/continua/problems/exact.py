@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 _LEVELS = 45.0  # logarithm of what is neglected beside the largest term
+_CREEPING = 0.1  # viscosity from which on the transformed value hardly varies
 _CHUNK = 4096  # points that are evaluated at once
 
 
@@ -45,12 +46,15 @@ def hamilton_jacobi(t: np.ndarray, x: np.ndarray, *, nu: float) -> np.ndarray:
 
     **Reference:** cole1951quasilinear
     """
-    return _cole_hopf(
-        t,
-        x,
-        nu,
-        lambda _, weight, peak: -2 * nu * (peak + np.log(weight.sum(1) / np.sqrt(np.pi))),
-    )
+
+    def value(y, weight, peak):
+        if nu < _CREEPING:
+            return -2 * nu * (peak + np.log(weight.sum(1) / np.sqrt(np.pi)))
+        # The integral is almost sqrt(pi): what it differs by keeps its digits.
+        excess = -weight * np.exp(peak)[:, None] * np.expm1(np.cos(y) / (2 * np.pi * nu))
+        return -2 * nu * np.log1p(excess.sum(1) / np.sqrt(np.pi))
+
+    return _cole_hopf(t, x, nu, value)
 
 
 def _cole_hopf(t, x, nu: float, value: Callable) -> np.ndarray:

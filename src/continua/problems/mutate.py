@@ -123,6 +123,7 @@ def rescaled(
         initial=initial,
         boundary={axis: change.walls(axis, w, factors) for axis, w in problem.boundary.items()},
         data=data,
+        units={},  # the numbers count other ones
         reference=None,
     )
     return _referred(new, (problem,), np.diag([*factors.values()]), tuple(scales.values()))

@@ -48,7 +48,10 @@ _COUNTS = ("num_points", "num_train", "num_test", "seed")
 _FAMILY = (*_LABELS, *_COUNTS, "times", "tolerance", "distribution", "parameters")
 _STORED = ("data", "test", "fields", "periodic", "history", "every", "every_time", "frames")
 _DISTRIBUTIONS = {"gaussian": GaussianField, "like_initial": LikeInitial}
-_TOP = (*_LABELS, "equation", "parameters", "fields", "series", "stochastic", *_CONDITIONS)
+_TOP = (
+    *(*_LABELS, "equation", "parameters", "units", "fields", "series", "stochastic"),
+    *_CONDITIONS,
+)
 
 
 def load(path: str | pathlib.Path) -> Problem:
@@ -147,6 +150,11 @@ def _fields(section: Section, folder: pathlib.Path, coordinates) -> dict[str, Sa
     return found
 
 
+def _units(file: Section) -> dict[str, str]:
+    section = file.section("units")
+    return {name: section.text(name) for name in section.data}
+
+
 def _parameters(section: Section) -> tuple[dict[str, float], dict[str, Unknown]]:
     known, unknown = {}, {}
     for name, value in section.data.items():
@@ -193,6 +201,7 @@ def _equation_problem(file: Section, folder: pathlib.Path, labels) -> EquationPr
         reference=_reference(
             file.section("reference", ("exact", "formulas", "accuracy", "source")), equation, known
         ),
+        units=_units(file),
     )
     return with_reference(problem)
 
@@ -223,6 +232,7 @@ def _stochastic_problem(file: Section, folder: pathlib.Path, labels) -> Stochast
         initial=file.formulas("initial"),
         interpretation=section.text("interpretation", "ito"),
         num_points=_num_points(file.section("grid")),
+        units=_units(file),
     )
     return with_moments(problem)
 
@@ -359,6 +369,7 @@ def _series_problem(file: Section, folder: pathlib.Path, labels) -> SeriesProble
         equation=equation,
         parameters=known,
         unknown_parameters=unknown,
+        units=_units(file),
     )
 
 

@@ -3,13 +3,13 @@ dynamics lie behind."""
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from continua.core.errors import InputError, suggest
 from continua.equations import Equation
-from continua.problems.checks import check_parameters
+from continua.problems.checks import check_parameters, check_units
 from continua.problems.conditions import Unknown, as_number
 from continua.problems.problem import AbstractProblem
 from continua.problems.values import AbstractValue
@@ -139,6 +139,8 @@ class SeriesProblem(AbstractProblem):
     - `tested`: numbers of the series that are held out whole.
     - `inputs`: names of the columns of `Series.inputs`.
     - `statics`: what does not change in time, a number for each series, by name.
+    - `units`: text by the name of a variable, an input, a static, the time or a parameter, for
+      people.
 
     **Raises:** `InputError`, in one line with place and fix, where the parts disagree.
     """
@@ -159,6 +161,7 @@ class SeriesProblem(AbstractProblem):
     tested: tuple[int, ...] = ()
     inputs: tuple[str, ...] = ()
     statics: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
+    units: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     kind: ClassVar[str] = "series"
 
@@ -182,6 +185,9 @@ class SeriesProblem(AbstractProblem):
         known, unknown = _check_equation(self)
         object.__setattr__(self, "parameters", known)
         object.__setattr__(self, "unknown_parameters", unknown)
+        parameters = () if self.equation is None else self.equation.parameters
+        named = (*self.variables, self.time, *self.inputs, *self.statics, *parameters)
+        object.__setattr__(self, "units", check_units(self.units, named))
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -44,6 +44,7 @@ class StochasticProblem(AbstractProblem):
     - `num_points`: of the evaluation grid, 51 times.
     - `reference`: of means and variances, or `None`.
     - `citation`: a key of `core/refs.bib`; `notes`: what is hard about it.
+    - `units`: as of an `EquationProblem`.
 
     **Raises:** `InputError`, in one line with place and fix, where anything of it is
     missing, contradicts itself or names what does not exist.
@@ -61,6 +62,7 @@ class StochasticProblem(AbstractProblem):
     reference: Any = None
     citation: str = ""
     notes: str = ""
+    units: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     kind: ClassVar[str] = "stochastic"
     # What `check_equation_problem` looks at and a stochastic problem does not have.
@@ -93,7 +95,7 @@ class StochasticProblem(AbstractProblem):
             )
         check_parameters(equation, self.parameters, {})
         checked = check_equation_problem(self)
-        for name in ("parameters", "domain", "num_points", "initial"):
+        for name in ("parameters", "domain", "num_points", "initial", "units"):
             object.__setattr__(self, name, checked[name])
         object.__setattr__(self, "noise", _check_noise(equation, self.noise))
         if isinstance(self.reference, AbstractReference):

@@ -126,6 +126,7 @@ def _equation_tables(problem: EquationProblem) -> dict[str, Any]:
         "grid": dict(problem.num_points),
         "data": _data(problem),
         "reference": _reference(problem.reference),
+        "units": dict(problem.units),
     }
 
 
@@ -138,6 +139,7 @@ def _stochastic_tables(problem: StochasticProblem) -> dict[str, Any]:
         "domain": {name: list(ends) for name, ends in problem.domain.items()},
         "initial": dict(problem.initial),
         "grid": dict(problem.num_points),
+        "units": dict(problem.units),
     }
 
 
@@ -219,7 +221,7 @@ def _series_tables(problem: SeriesProblem) -> dict[str, Any]:
     if problem.statics:
         table["statics"] = tuple(problem.statics)
     table["table"] = [_series_table(problem, i) for i in range(len(problem.series))]
-    tables = {"series": table}
+    tables = {"series": table, "units": dict(problem.units)}
     return tables if problem.equation is None else {**tables, **_formula_tables(problem)}
 
 

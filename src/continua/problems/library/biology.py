@@ -61,6 +61,7 @@ def sir(*, beta: float = 0.5, gamma: float = 0.1) -> EquationProblem:
         citation="kermack1927contribution",
         notes="s + i + r stays 1 and s + i - (gamma/beta) log(s) as it is, from which the "
         "height of the peak and the size of the epidemic follow.",
+        units={"t": "days", "beta": "1/day", "gamma": "1/day"},
     )
     return with_reference(problem)
 
@@ -96,5 +97,10 @@ def glucose_insulin() -> EquationProblem:
         citation="pacini1986minmod",
         notes="Scales from 1e-3 to 300; where g falls below h the release of insulin stops "
         "with a kink, at which methods of high order lose theirs.",
+        units={
+            **{"t": "min", "g": "mg/dl", "gb": "mg/dl", "h": "mg/dl"},
+            **{"i": "mU/l", "ib": "mU/l", "p3": "l/(mU min^2)", "gamma": "mU dl/(l mg min^2)"},
+            **dict.fromkeys(("x", "p1", "p2", "n"), "1/min"),
+        },
     )
     return with_reference(problem)

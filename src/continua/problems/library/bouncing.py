@@ -32,4 +32,5 @@ def bouncing_ball(*, height: float = 1.0, restitution: float = 0.8) -> EquationP
         citation="shampine2000event",
         notes="Bounces come faster and faster and pile up at (1 + r)/(1 - r) times that of the "
         "first, at 4.06 s; whoever misses one falls through the floor.",
+        units={"t": "s", "y": "m", "g": "m/s^2", "height": "m"},
     )

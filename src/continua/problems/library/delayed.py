@@ -52,5 +52,6 @@ def mackey_glass(*, tau: float = 17.0, horizon: float = 200.0) -> EquationProble
         initial={"x": "1.2"},
         citation="mackey1977oscillation",
         notes="A state of infinite dimension: the whole last delay. Chaotic, so errors grow.",
+        units={"t": "days", "tau": "days", "beta": "1/day", "gamma": "1/day"},
     )
     return with_reference(problem)

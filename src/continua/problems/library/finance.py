@@ -56,6 +56,10 @@ def black_scholes(
         citation="black1973pricing",
         notes="What is paid has a kink at the strike, so that V_SS begins as a delta; at S = 0 "
         "the equation loses its derivatives. Time runs backward from maturity.",
+        units={
+            **{"t": "years", "r": "1/year", "sigma": "1/sqrt(year)"},
+            **{"S": "strikes", "V": "strikes"},
+        },
     )
 
 

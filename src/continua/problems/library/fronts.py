@@ -33,8 +33,8 @@ def hamilton_jacobi(*, nu: float = 0.01 / math.pi) -> EquationProblem:
             "hamilton_jacobi",
             coordinates,
             parameters,
-            1e-13,
-            "Cole-Hopf transformation by the trapezoidal rule; 30 digits agree to 1e-13",
+            2e-15,
+            "Cole-Hopf transformation by the trapezoidal rule; 30 digits agree to 2e-15",
         ),
         citation="crandall1983viscosity",
         notes="Valleys sharpen into a kink of width nu at x = 0, from t = 1/pi on. The equation is "

@@ -75,6 +75,9 @@ def pelt_counts(*, known: bool = True) -> SeriesProblem:
         tuple(_STARTS),
     )
     unknown = {name: Unknown(start, 0.0) for name, start in _STARTS.items()}
+    units = {"year": "years", **dict.fromkeys(("hare", "lynx"), "thousands of pelts")}
+    rates = {"a": "1/year", "e": "1/year"}
+    rates |= dict.fromkeys(("b", "c"), "1/(year and thousand pelts)")
     return SeriesProblem(
         name="pelt_counts",
         title="Hare and lynx in the pelt counts of the Hudson Bay Company",
@@ -86,6 +89,7 @@ def pelt_counts(*, known: bool = True) -> SeriesProblem:
         unknown_parameters=unknown if known else {},
         citation="hewitt1921conservation",
         notes="Two cycles in 21 counts, in thousands of pelts: catches, not animals.",
+        units={**units, **rates} if known else units,
     )
 
 
@@ -109,6 +113,7 @@ def sunspots(*, split: float = 1975.0) -> SeriesProblem:
         split=split,
         citation="yule1927method",
         notes="Cycles of 9 to 14 years, of heights from 46 to 190; the number is never negative.",
+        units={"year": "years"},
     )
 
 
@@ -160,6 +165,7 @@ def sunspots_monthly(path: str | pathlib.Path, *, split: float | None = None) ->
             series=(series,),
             split=split,
             citation="clette2014revisiting",
+            units={"year": "years"},
         )
     except InputError as error:
         raise error.at(path.name) from error

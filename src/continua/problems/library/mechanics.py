@@ -62,6 +62,7 @@ def double_pendulum(*, first: float = 1.0, second: float = -1.0) -> EquationProb
         citation="landau1976mechanics",
         notes="Both accelerations stand in both equations. The energy a_t^2 + b_t^2/2 + "
         "a_t b_t cos(a - b) - 2 g cos(a) - g cos(b) stays as it is.",
+        units={"t": "s", "g": "1/s^2", **dict.fromkeys(("a", "b", "first", "second"), "rad")},
     )
     return with_reference(problem)
 

@@ -47,6 +47,7 @@ def geometric_brownian(*, mu: float = 0.05, sigma: float = 0.2) -> StochasticPro
         citation="black1973pricing",
         notes="Lognormal: exp((mu - sigma^2/2) t + sigma W). A large sigma puts the mean "
         "into rare large paths, which sampling misses.",
+        units={"t": "years", "mu": "1/year", "sigma": "1/sqrt(year)"},
     )
     return with_moments(problem)
 
@@ -73,6 +74,10 @@ def cox_ingersoll_ross(
         initial={"r": "0.09"},
         citation="cox1985theory",
         notes="The root of the noise is not smooth at zero, below which steps may fall.",
+        units={
+            **{"t": "years", "kappa": "1/year", "sigma": "1/year"},
+            **{"r": "1/year", "theta": "1/year"},
+        },
     )
     return with_moments(problem)
 
@@ -130,6 +135,10 @@ def heston(
         initial={"x": "0", "v": "0.09"},
         citation="heston1993closed",
         notes="Noise that does not commute, with a root that is not smooth at zero.",
+        units={
+            **{"t": "years", "rate": "1/year", "kappa": "1/year"},
+            **{"v": "1/year", "theta": "1/year", "xi": "1/year"},
+        },
     )
     return with_moments(problem)
 
