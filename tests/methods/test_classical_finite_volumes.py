@@ -24,6 +24,7 @@ from continua.problems import (
     sod,
 )
 from continua.problems.library.conservation import quadrants, shu_osher
+from continua.problems.library.vortices import isentropic_vortex
 from continua.spaces.reconstruct import MUSCL
 from continua.spaces.riemann import HLLC, Euler, Law, ShallowWater
 from tests.methods.classical_problems import line, on_wall, problem, walls
@@ -83,6 +84,15 @@ def test_the_best_method_is_finite_volumes_where_shocks_form():
     assert best_classical(inviscid_burgers()) == FiniteVolumes()
     for smooth in (burgers(), advection(), acoustics(), kdv()):
         assert isinstance(best_classical(smooth), Spectral)
+
+
+def test_rungs_end_well_before_a_reference_of_the_same_kind():
+    def cells(case):
+        return [rung.num_points for rung in FiniteVolumes().ladder(case)]
+
+    assert cells(isentropic_vortex()) == [16, 32, 64, 128]
+    assert cells(quadrants()) == [16, 32, 64]
+    assert cells(sod()) == cells(shu_osher()) == [25, 50, 100, 200, 400, 800, 1600]
 
 
 def test_what_it_cannot_do_has_a_reason():

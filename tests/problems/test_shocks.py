@@ -9,7 +9,7 @@ import pytest
 from continua import problems
 from continua.problems import parse_toml, shu_osher, sod, to_toml
 from continua.problems.numerical import numerical_reference
-from continua.problems.solve_shock import ShockReference, _solved, shock_reference
+from continua.problems.solve_shock import ShockReference, _solved, shock_reference, solve_shock
 
 
 def bare(problem, **changes):
@@ -70,9 +70,35 @@ def test_shu_osher_has_the_reference_and_keeps_it_in_files():
     assert later.reference != problem.reference
 
 
+def test_nodes_of_shu_osher_keep_away_from_its_shocks():
+    problem = shu_osher()
+    short = bare(problem, num_points={"t": 10, "x": 180})
+    x, dx = problem.evaluation_grid()["x"], 10 / 1600
+    frames = solve_shock(short, 1600).frames[1:, 0]
+    centres = -5 + dx * (np.arange(1600) + 0.5)
+    for density in frames:
+        # The main shock is where the last steep slope is steepest.
+        steep = np.abs(density[3:] - density[:-3])
+        last = np.flatnonzero(steep > 0.5)[-1]
+        place = last - 8 + np.argmax(steep[last - 8 : last + 1])
+        front = (centres[place] + centres[place + 3]) / 2
+        assert np.min(np.abs(x - front)) > 0.6 * dx
+
+
+def test_four_shocks_have_a_reference_that_is_symmetric():
+    problem = problems.quadrants()
+    assert isinstance(problem.reference, ShockReference)
+    assert problem.reference.cells == 256
+    found = solve_shock(bare(problem, num_points={"t": 3, "x": 9, "y": 9}), 24)
+    turned = found.frames[:, [0, 2, 1, 3]].swapaxes(2, 3)
+    np.testing.assert_allclose(found.frames, turned, rtol=1e-11, atol=1e-12)
+    # Away from the shocks are the states of the start, but for what coarse jumps sent out.
+    np.testing.assert_allclose(found.frames[-1, :, -1, -1], [1.5, 0, 0, 3.75], atol=0.1)
+    np.testing.assert_allclose(found.frames[1, 0, 1, -1], 0.5323, atol=0.02)
+
+
 def test_other_laws_and_walls_have_none():
     assert shock_reference(bare(problems.dam_break())) is None
-    assert shock_reference(bare(problems.quadrants())) is None
     assert shock_reference(bare(problems.burgers())) is None
     assert shock_reference(bare(problems.acoustics())) is None
     walled = problems.Walls((problems.Condition("m", {0: 1.0}),), ())

@@ -14,6 +14,7 @@ from continua.methods.classical.kalman import KalmanSmoother
 from continua.methods.classical.linear import Direct, Krylov
 from continua.methods.classical.multigrid import Multigrid
 from continua.methods.classical.parameter_fit import ParameterFit
+from continua.methods.classical.point_clouds import RadialBasisFiniteDifferences
 from continua.methods.classical.runge_kutta import RK4, RungeKutta
 from continua.methods.classical.spectral import Spectral
 from continua.methods.classical.state_space import (
@@ -38,6 +39,7 @@ METHODS = {
         FiniteElements,
         Chebyshev,
         Multigrid,
+        RadialBasisFiniteDifferences,
         FiniteVolumes,
         RungeKutta,
         RK4,
@@ -103,6 +105,7 @@ __all__ = [
     "Oscillator",
     "ParameterFit",
     "Persistence",
+    "RadialBasisFiniteDifferences",
     "RungeKutta",
     "SINDy",
     "Spectral",

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from continua.core.errors import InputError
+from continua.equations.projection import projection_form
 from continua.equations.vorticity import vorticity_form
 from continua.problems.equation import EquationProblem
 from continua.problems.reference import AbstractReference, check_times, points_of
@@ -102,7 +103,7 @@ def numerical_reference(problem: EquationProblem) -> AbstractReference | None:
     if equation.time is None:
         return elliptic_reference(problem) or cavity_reference(problem)
     bare = dataclasses.replace(problem, reference=None)
-    if vorticity_form(equation) is None:
+    if vorticity_form(equation) is None and projection_form(equation) is None:
         try:
             equation.first_order()
         except InputError:

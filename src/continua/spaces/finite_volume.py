@@ -18,6 +18,7 @@ from continua.spaces.riemann import AbstractFlux, AbstractLaw, State, admissible
 _GAUSS = 5  # nodes an axis of a cell
 _CHUNK = 4_000_000  # numbers of one block of stencils
 _SHARE = 0.25  # of a cell that each face value stands for where positivity is kept
+_BLOCK = 2048  # cells at once on a processor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,8 +228,7 @@ class FiniteVolumeScheme:
         """`du/dt`."""
         change = jnp.zeros_like(u)
         for axis in range(len(self.space.shape)):
-            through = self._through(t, u, axis)
-            rate = (through[..., 1:] - through[..., :-1]) / self.space.spacing(axis)
+            rate = self._outflow(t, u, axis)
             change = change - jnp.moveaxis(rate, -1, axis + 1)
         return change if self.source is None else change + self.source(u, self._where(t, u.dtype))
 
@@ -252,11 +252,61 @@ class FiniteVolumeScheme:
             bound = jnp.maximum(bound, jnp.sum(jnp.abs(column), axis=0))
         return bound
 
-    def _through(self, t, u, axis: int):
-        """Fluxes through the faces across an axis, `(s, ..., N + 1)`."""
-        reach, size = self.reconstruction.reach, self.space.shape[axis]
-        padded = self._padded(t, u, axis, reach)
-        cells = [padded[..., k : k + size + 1] for k in range(2 * reach)]
+    def _outflow(self, t, u, axis: int):
+        """`(F_{i+1/2} - F_{i-1/2}) / h` along an axis, which goes last."""
+        padded = self._padded(t, u, axis, self._halo)
+        where = self._where(t, u.dtype, axis)
+        # What a block needs stays in the cache of a processor; other devices take all at once.
+        alike = self.law.alike_everywhere and self.diffusion is None
+        if alike and jax.default_backend() == "cpu":
+            return self._by_blocks(padded, where, axis)
+        return self._difference(padded, where, axis)
+
+    def _difference(self, padded, where, axis: int):
+        through = self._through(padded, where, axis)
+        return (through[..., 1:] - through[..., :-1]) / self.space.spacing(axis)
+
+    def _by_blocks(self, padded, where, axis: int):
+        """As `_difference` of lines `(s, ..., n + 2 halo)`, for a law that is alike everywhere."""
+        states, *others, size = padded.shape
+        size, lines = size - 2 * self._halo, padded.reshape(states, -1, size)
+        count = lines.shape[1]
+        width = -(-size // -(-size // _BLOCK))
+        rows = -(-count // -(-count * width // _BLOCK))
+        if (rows, width) == (count, size):
+            return self._difference(padded, where, axis)
+
+        def put(found, corner):
+            start = (0 * corner[0], *corner)
+            block = jax.lax.dynamic_slice(lines, start, (states, rows, width + 2 * self._halo))
+            # What goes into a branch is laid out first. Without one every kernel within would
+            # slice the lines anew, and take twice as long.
+            new = jax.lax.cond(
+                jnp.any(block == block),
+                lambda block: self._difference(block, where, axis),
+                lambda block: jnp.full((states, rows, width), jnp.nan, block.dtype),
+                block,
+            )
+            return jax.lax.dynamic_update_slice(found, new, start), None
+
+        # The last blocks overlap those before, so that all are of one shape.
+        first = np.minimum(np.arange(0, count, rows), count - rows)
+        second = np.minimum(np.arange(0, size, width), size - width)
+        corners = np.stack(np.meshgrid(first, second, indexing="ij"), axis=-1).reshape(-1, 2)
+        empty = jnp.zeros((states, count, size), padded.dtype)
+        found, _ = jax.lax.scan(put, empty, jnp.asarray(corners, jnp.int32))
+        return found.reshape(states, *others, size)
+
+    @property
+    def _halo(self) -> int:
+        """Cells beyond both ends of a line; one more where they are kept positive too."""
+        return self.reconstruction.reach + bool(self.law.kept_positive)
+
+    def _through(self, padded, where, axis: int):
+        """Fluxes `(s, ..., n + 1)` through the faces of cells `(s, ..., n + 2 halo)`."""
+        reach = self.reconstruction.reach
+        size = padded.shape[-1] - 2 * reach + 1
+        cells = [padded[..., k : k + size] for k in range(2 * reach)]
         mean = (cells[reach - 1] + cells[reach]) / 2
         modes = self.law.modes(mean, axis)
         if modes is None:
@@ -265,10 +315,9 @@ class FiniteVolumeScheme:
             waves = [modes.to(q) for q in cells]
             sides = [self.reconstruction.faces(wave) for wave in zip(*waves, strict=True)]
             left, right = (jnp.stack(modes.back(side)) for side in zip(*sides, strict=True))
-        left, right = _kept_positive(
-            self.law, padded[..., reach - 1 : reach + size + 1], left, right
-        )
-        where = self._where(t, u.dtype, axis)
+        if self.law.kept_positive:
+            left, right = _kept_positive(self.law, padded[..., reach:-reach], left, right)
+            cells = [cell[..., 1:-1] for cell in cells]
         flux = self.flux.between(self.law, left, right, axis, where)
         if self.diffusion is None:
             return flux
@@ -295,15 +344,16 @@ class FiniteVolumeScheme:
         mirror, steps = inner[..., :reach], np.arange(reach)
         first, second, third = (inner[..., k] for k in range(3))
         slope = Minmod().slope(first - second, second - third)
-        ghosts = first[..., None] + slope[..., None] * jnp.asarray(steps + 1, inner.dtype)
+        ghosts = [*(first[..., None] + slope[..., None] * jnp.asarray(steps + 1, inner.dtype))]
         away = (2 * side - 1) * self.space.spacing(axis) * (2 * steps + 1)
         for wall in self.walls:
             if (wall.axis, wall.side) == (axis, side):
                 g = jnp.asarray(wall.value(t), inner.dtype)[..., None]
                 row = mirror[wall.state]
                 found = 2 * g - row if wall.order == 0 else row + jnp.asarray(away, g.dtype) * g
-                ghosts = ghosts.at[wall.state].set(found)
-        return jnp.where(admissible(self.law, ghosts), ghosts, mirror)
+                ghosts[wall.state] = jnp.broadcast_to(found, row.shape)
+        beyond = jnp.stack(ghosts)
+        return jnp.where(admissible(self.law, beyond), beyond, mirror)
 
     def _where(self, t, dtype, axis: int | None = None):
         """Coordinates by name, at the cells, or at the faces across an axis, which goes last."""
@@ -324,16 +374,15 @@ def _kept_positive(law: AbstractLaw, mean: State, left: State, right: State):
 
     - `law`: the conservation law.
     - `mean`: averages `(s, ..., N + 2)`, one more at both ends.
-    - `left`, `right`: values on both sides of the `N + 1` faces.
+    - `left`, `right`: values on both sides of their `N + 3` faces.
+
+    **Returns:** those of the `N + 1` faces inside.
     """
-    if not law.kept_positive:
-        return left, right
-    rest = _rest(mean[..., 1:-1], right[..., :-1], left[..., 1:])
+    rest = _rest(mean, right[..., :-1], left[..., 1:])
     fine = [jnp.all(law.positive(u) > 0) for u in (left, right, rest)]
 
     def limited(sides):
-        lower = jnp.concatenate([mean[..., :1], sides[1]], axis=-1)
-        upper = jnp.concatenate([sides[0], mean[..., -1:]], axis=-1)
+        lower, upper = sides[1][..., :-1], sides[0][..., 1:]
         kept = law.positive(mean)
         floor = 10 * float(jnp.finfo(mean.dtype).eps) * kept
         for k in range(len(law.kept_positive)):
@@ -346,8 +395,11 @@ def _kept_positive(law: AbstractLaw, mean: State, left: State, right: State):
             lower, upper = mean + theta * (lower - mean), mean + theta * (upper - mean)
         return upper[..., :-1], lower[..., 1:]
 
-    # Most steps need none of it.
-    return jax.lax.cond(fine[0] & fine[1] & fine[2], lambda s: s, limited, (left, right))
+    def as_they_are(sides):
+        return sides[0][..., 1:-1], sides[1][..., 1:-1]
+
+    # Most blocks in most steps need none of it.
+    return jax.lax.cond(fine[0] & fine[1] & fine[2], as_they_are, limited, (left, right))
 
 
 def _rest(mean: State, lower: State, upper: State) -> State:

@@ -21,11 +21,13 @@ _SQUARINGS = 5
 class AbstractLaw(abc.ABC):
     """A conservation law.
 
-    Subclasses state `kept_positive`, the names of what `positive` returns. What a face or
-    cell is at, `where`, holds coordinates by name; given systems do not look at it.
+    Subclasses state `kept_positive`, the names of what `positive` returns, and whether they
+    are `alike_everywhere`. What a face or cell is at, `where`, holds coordinates by name;
+    given systems do not look at it.
     """
 
     kept_positive: tuple[str, ...] = ()
+    alike_everywhere: bool = False
 
     @abc.abstractmethod
     def flux(self, u: State, axis: int, where: Any) -> State:
@@ -119,12 +121,14 @@ class Euler(AbstractLaw):
 
     gamma: Any
     kept_positive = ("density", "pressure")
+    alike_everywhere = True
 
     def primitive(self, u: State) -> State:
         """Density, velocities, pressure."""
-        velocity = u[1:-1] / u[:1]
-        kinetic = jnp.sum(u[1:-1] * velocity, axis=0, keepdims=True) / 2
-        return jnp.concatenate([u[:1], velocity, (self.gamma - 1) * (u[-1:] - kinetic)])
+        rho, *momenta, energy = u
+        velocities = [m / rho for m in momenta]
+        kinetic: Any = sum(m * v for m, v in zip(momenta, velocities, strict=True)) / 2
+        return jnp.stack([rho, *velocities, (self.gamma - 1) * (energy - kinetic)])
 
     def conserved(self, w: State) -> State:
         """Density, momenta, energy from what `primitive` returns."""
@@ -134,7 +138,9 @@ class Euler(AbstractLaw):
     def flux(self, u, axis, where):
         w = self.primitive(u)
         v, p = w[1 + axis], w[-1]
-        return jnp.concatenate([v * u[:-1], v * (u[-1:] + p)]).at[1 + axis].add(p)
+        rows = [v * q for q in (*u[:-1], u[-1] + p)]
+        rows[1 + axis] = rows[1 + axis] + p
+        return jnp.stack(rows)
 
     def sound(self, w: State) -> Float[Array, "..."]:
         """The speed of sound from density and pressure, 0 where there is none."""
@@ -152,16 +158,19 @@ class Euler(AbstractLaw):
         """Acoustic waves, contact and shear at a state (Toro, section 3.2)."""
         w, g = self.primitive(u), self.gamma - 1
         v, c = w[1 + axis], self.sound(w)
+        velocities = w[1:-1]
         across = [i for i in range(u.shape[0] - 2) if i != axis]
-        half = jnp.sum(w[1:-1] ** 2, axis=0) / 2
+        half: Any = sum(x * x for x in velocities) / 2
         enthalpy = half + c**2 / g
+        slow = 1 / c
+        scale = g * slow**2
 
         def to(q):
             # Changes of pressure and of momentum against the mean flow.
-            pressure = g * (half * q[0] + q[-1])
-            for i in range(q.shape[0] - 2):
-                pressure = pressure - g * w[1 + i] * q[1 + i]
-            b, a = pressure / c**2, (q[1 + axis] - v * q[0]) / c
+            pressure = half * q[0] + q[-1]
+            for i, x in enumerate(velocities):
+                pressure = pressure - x * q[1 + i]
+            b, a = pressure * scale, (q[1 + axis] - v * q[0]) * slow
             shear = [q[1 + i] - w[1 + i] * q[0] for i in across]
             return [(b - a) / 2, q[0] - b, (b + a) / 2, *shear]
 
@@ -193,6 +202,7 @@ class ShallowWater(AbstractLaw):
 
     gravity: Any
     kept_positive = ("depth",)
+    alike_everywhere = True
 
     def flux(self, u, axis, where):
         return (u[1 + axis] / u[0] * u).at[1 + axis].add(self.gravity * u[0] ** 2 / 2)
@@ -261,32 +271,41 @@ class HLLC(AbstractFlux):
     def between(self, law, left, right, axis, where):
         assert isinstance(law, Euler)
         wl, wr = law.primitive(left), law.primitive(right)
+        sl, sr = self._speeds(law, left, right, wl, wr, axis)
+        ml, mr = wl[0] * (sl - wl[1 + axis]), wr[0] * (sr - wr[1 + axis])
+        push = wr[-1] - wl[-1] + ml * wl[1 + axis] - mr * wr[1 + axis]
+        middle = push / (ml - mr)
+        # What comes through the face is from the side that the contact moves away from.
+        from_left = middle >= 0
+        u = [jnp.where(from_left, a, b) for a, b in zip(left, right, strict=True)]
+        v, p = (jnp.where(from_left, wl[i], wr[i]) for i in (1 + axis, -1))
+        s, beyond = jnp.where(from_left, sl, sr), jnp.where(from_left, sl >= 0, sr <= 0)
+        share = 1 / (s - middle)
+        pressure = p + u[0] * (s - v) * (middle - v)
+        star = [(s - v) * share * q for q in u]
+        star[1 + axis] = star[0] * middle
+        star[-1] = ((s - v) * u[-1] - p * v + pressure * middle) * share
+        flux = [v * q for q in (*u[:-1], u[-1] + p)]
+        flux[1 + axis] = flux[1 + axis] + p
+        return jnp.stack(
+            [jnp.where(beyond, f, f + s * (b - a)) for f, a, b in zip(flux, u, star, strict=True)]
+        )
+
+    def _speeds(self, law, left, right, wl, wr, axis: int):
+        """Of the outer waves, by the means of Roe."""
         rl, rr = jnp.sqrt(wl[0]), jnp.sqrt(wr[0])
-        mean = (rl * wl[1:-1] + rr * wr[1:-1]) / (rl + rr)
-        enthalpy = (rl * (left[-1] + wl[-1]) / wl[0] + rr * (right[-1] + wr[-1]) / wr[0]) / (
-            rl + rr
-        )
-        sound = jnp.sqrt(
-            jnp.maximum((law.gamma - 1) * (enthalpy - jnp.sum(mean**2, axis=0) / 2), 0)
-        )
-        vl, vr, pl, pr = wl[1 + axis], wr[1 + axis], wl[-1], wr[-1]
-        sl = jnp.minimum(vl - law.sound(wl), mean[axis] - sound)
-        sr = jnp.maximum(vr + law.sound(wr), mean[axis] + sound)
-        ml, mr = wl[0] * (sl - vl), wr[0] * (sr - vr)
-        middle = (pr - pl + ml * vl - mr * vr) / (ml - mr)
+        share = 1 / (rl + rr)
 
-        def beside(u, w, s):
-            """`F + s (u* - u)` of one side."""
-            v, p = w[1 + axis], w[-1]
-            pressure = p + w[0] * (s - v) * (middle - v)
-            star = (s - v) / (s - middle) * u
-            star = star.at[1 + axis].set(star[0] * middle)
-            star = star.at[-1].set(((s - v) * u[-1] - p * v + pressure * middle) / (s - middle))
-            return law.flux(u, axis, where) + s * (star - u)
+        def mean(a, b):
+            return (rl * a + rr * b) * share
 
-        of_left = jnp.where(sl >= 0, law.flux(left, axis, where), beside(left, wl, sl))
-        of_right = jnp.where(sr <= 0, law.flux(right, axis, where), beside(right, wr, sr))
-        return jnp.where(middle >= 0, of_left, of_right)
+        velocities = [mean(a, b) for a, b in zip(wl[1:-1], wr[1:-1], strict=True)]
+        enthalpy = mean((left[-1] + wl[-1]) / wl[0], (right[-1] + wr[-1]) / wr[0])
+        kinetic: Any = sum(x * x for x in velocities) / 2
+        sound = jnp.sqrt(jnp.maximum((law.gamma - 1) * (enthalpy - kinetic), 0))
+        lower = jnp.minimum(wl[1 + axis] - law.sound(wl), velocities[axis] - sound)
+        upper = jnp.maximum(wr[1 + axis] + law.sound(wr), velocities[axis] + sound)
+        return lower, upper
 
     def takes(self, law):
         return isinstance(law, Euler)

@@ -152,6 +152,7 @@ class Assembly:
     ):
         self.problem, self.equation, self.space = problem, problem.equation, space
         self.form, self.degrees = form.scaled(SHARE), tuple(degrees)
+        self.constraints = form.constraints
         self.bases = [space.basis(d) for d in self.degrees]
         ends = np.cumsum([0, *(b.N for b in self.bases)])
         self.slices = [slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
@@ -169,6 +170,11 @@ class Assembly:
         self.fixed = np.unique(np.concatenate(fixed)) if fixed else np.zeros(0, int)
         self.free = np.setdiff1d(np.arange(self.size), self.fixed)
         self.border, self.means = self._mean_rows()
+
+    @property
+    def moves(self) -> bool:
+        """Whether slopes of the residual depend on time, or may."""
+        return any(integral.moves for integral in self.integrals)
 
     def _bind(self, label: str, conditions: Any, facets: np.ndarray) -> None:
         """Take up the conditions on one part of the boundary."""

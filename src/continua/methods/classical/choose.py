@@ -14,6 +14,7 @@ from continua.methods.classical.implicit import ImplicitRungeKutta
 from continua.methods.classical.kalman import KalmanSmoother
 from continua.methods.classical.multigrid import Multigrid
 from continua.methods.classical.parameter_fit import ParameterFit
+from continua.methods.classical.point_clouds import RadialBasisFiniteDifferences
 from continua.methods.classical.runge_kutta import RungeKutta, stiffness
 from continua.methods.classical.spectral import Spectral
 from continua.methods.classical.stochastic import StochasticIntegrator
@@ -30,7 +31,8 @@ def best_classical(problem: Any) -> Any:
     """A classical method for a problem.
 
     Nonlinear conservation laws without diffusion: `FiniteVolumes`, as shocks form.
-    Regions that are no box, and flows with a pressure: `FiniteElements`; periodic ones, and
+    Regions that are no box, and flows with a pressure: `FiniteElements`, in regions and where
+    nothing else can `RadialBasisFiniteDifferences`; periodic ones, and
     other equations in time that are periodic or between walls that mirror the solution:
     `Spectral`, unless second or higher derivatives have variable coefficients. Between
     walls or steady: `FiniteDifferences`. Ordinary: `RungeKutta`, or `ImplicitRungeKutta`
@@ -70,6 +72,7 @@ def _candidates(problem: Any):
     if problem.geometry is not None or has_constraint(problem.equation):
         yield Spectral()
         yield FiniteElements()
+        yield RadialBasisFiniteDifferences()
         return
     if problem.equation.space or problem.equation.time is None:
         if may_shock(problem):
@@ -80,6 +83,7 @@ def _candidates(problem: Any):
         yield FiniteDifferences()
         yield Multigrid()
         yield Spectral()
+        yield RadialBasisFiniteDifferences()
         return
     if RungeKutta().supports(problem).ok and stiffness(problem) > _STIFF:
         yield ImplicitRungeKutta()

@@ -1,4 +1,4 @@
-r"""Steps in time for finite elements: mass matrices, constraints, values that are given.
+r"""Steps in time for systems with a mass matrix: constraints, values that are given.
 
     M Z_i + h a_ii R(t_i, Z_i) = M (z_n + h sum_{j<i} a_ij K_j),
     K_i = (Z_i - z_n - h sum_{j<i} a_ij K_j) / (h a_ii),   z_{n+1} = Z_5,
@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from continua.core.results import Result, ResultCode
-from continua.methods.classical.assembly import Assembly
 
 # Hairer and Wanner (1996), table IV.6.5.
 GAMMA = 0.25
@@ -30,13 +29,14 @@ C = A.sum(axis=1)
 B_LOWER = np.array([59 / 48, -17 / 96, 225 / 32, -85 / 12, 0])
 _MOST_STEPS = 20_000
 _MOST_ITERATIONS = 8
+_KEPT = 4  # step sizes whose factors are kept
 _FIRST = 1e-4  # first step, as a share of the time between two frames
 _TINY = 1e-4  # step to values that fit together, as a share of the time between two frames
 
 
 @dataclasses.dataclass(frozen=True)
 class ElementFrames:
-    """The end of a solve on finite elements.
+    """The end of a solve on finite elements or on a point cloud.
 
     **Arguments:**
 
@@ -59,27 +59,34 @@ class ElementFrames:
 class _Stepper:
     """The state of a solve in time."""
 
-    def __init__(self, assembly: Assembly, rtol: float, atol: float):
+    def __init__(self, assembly: Any, rtol: float, atol: float):
         self.assembly, self.rtol, self.atol = assembly, rtol, atol
         self.mass = assembly.mass()
         self.free = assembly.free
         # Rows without mass are constraints: their error says nothing about time.
         self.moving = np.flatnonzero(np.abs(self.mass).sum(axis=1) > 0)
-        self.steady = assembly.equation.is_linear and not any(
-            integral.moves for integral in assembly.integrals
-        )
+        self.steady = assembly.equation.is_linear and not assembly.moves
         self.jacobian: Any = None
         self.factors: Any = None
         self.factored = 0.0
+        self.kept: dict[str, Any] = {}  # factors of steps that come back
 
     def factorise(self, t: float, z: np.ndarray, h: float) -> None:
         """`M + h gamma J` on the free values."""
         from scipy.sparse.linalg import splu
 
+        size = f"{h:.10e}"
+        if self.steady and size in self.kept:
+            self.factors, self.factored = self.kept[size], h
+            return
         if self.jacobian is None or not self.steady:
             self.jacobian = self.assembly.jacobian(t, z)
         whole = (self.mass + h * GAMMA * self.jacobian)[self.free][:, self.free]
         self.factors, self.factored = splu(whole.tocsc()), h
+        if self.steady:
+            if len(self.kept) == _KEPT:
+                self.kept.pop(next(iter(self.kept)))
+            self.kept[size] = self.factors
 
     def scale(self, z: np.ndarray) -> np.ndarray:
         """`atol + rtol |z|`, the size of each unknown by its largest value."""
@@ -128,12 +135,12 @@ class _Stepper:
         return stage, slopes[-1], float(np.sqrt(np.mean(ratio**2)))
 
 
-def step_elements(assembly: Assembly, times: np.ndarray, rtol: float, atol: float) -> ElementFrames:
+def step_elements(assembly: Any, times: np.ndarray, rtol: float, atol: float) -> ElementFrames:
     """Solve in time, a step meeting each frame.
 
     **Arguments:**
 
-    - `assembly`: of a problem in time.
+    - `assembly`: an `Assembly` of a problem in time, or a `CloudSystem`.
     - `times`: of the frames.
     - `rtol`, `atol`: tolerances of a step.
 
@@ -186,7 +193,7 @@ def _consistent(stepper: _Stepper, t: float, z: np.ndarray, tiny: float) -> Any:
     after = stepper.stage(t + tiny, z, z, tiny / GAMMA)
     if after is None:
         return None
-    constraints = stepper.assembly.form.constraints
+    constraints = stepper.assembly.constraints
     for name, place in zip(
         stepper.assembly.equation.unknowns, stepper.assembly.slices, strict=True
     ):

@@ -30,6 +30,7 @@ from continua.methods.classical.conservation import (
     walls_of,
 )
 from continua.problems import EquationProblem
+from continua.problems.solve_shock import ShockReference
 from continua.spaces.finite_volume import FiniteVolumeScheme, FiniteVolumeSpace
 from continua.spaces.reconstruct import WENO5, AbstractReconstruction
 from continua.spaces.riemann import AbstractFlux, Rusanov
@@ -87,9 +88,13 @@ class FiniteVolumes(AbstractDirectMethod):
         return YES
 
     def ladder(self, problem) -> tuple["FiniteVolumes", ...]:
-        """Cells from 25 to 1600, in two dimensions from 16 to 128."""
+        """Cells from 25 to 1600, in two dimensions from 16 to 128, and no more than a quarter
+        of those of a reference by finite volumes: finer ones would measure its error."""
         least, rungs = (16, 4) if len(problem.equation.space) == 2 else (25, 7)
-        return tuple(dataclasses.replace(self, num_points=least * 2**k) for k in range(rungs))
+        reference = problem.reference
+        most = reference.cells // 4 if isinstance(reference, ShockReference) else math.inf
+        cells = [least * 2**k for k in range(rungs)]
+        return tuple(dataclasses.replace(self, num_points=n) for n in cells if n <= most)
 
     def prepare(self, problem, *, key) -> Prepared:
         self._check(problem)

@@ -27,6 +27,7 @@ from continua.core.errors import InputError
 from continua.core.solution import Solution
 from continua.methods.base import AbstractDirectMethod, Prepared, Support, asked
 from continua.methods.dynamics.observations import scaling_of
+from continua.methods.dynamics.rows import Rows
 from continua.problems import SeriesProblem
 
 _BEYOND = 0.5  # spans of the data that are forecast beyond the last measurement
@@ -258,41 +259,3 @@ def _rows(series, log: bool, fit) -> tuple[np.ndarray, np.ndarray, np.ndarray, f
     times = np.interp(np.arange(rows[-1] + 1.0), rows, series.t)
     beyond = times[-1] + step * np.arange(1, ahead + 1)
     return np.append(times, beyond), mean, deviation, float(np.sum(criteria))
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Rows:
-    """Values at even rows, straight lines between them, NaN outside.
-
-    **Arguments:**
-
-    - `times`: of each series.
-    - `values`, `deviations`: for each, `(g, c)`; of logarithms where `log`.
-    - `log`: whether values are logarithms.
-    - `deviation`: whether calls give standard deviations in place of values.
-    """
-
-    times: tuple[np.ndarray, ...]
-    values: tuple[np.ndarray, ...]
-    deviations: tuple[np.ndarray, ...]
-    log: bool
-    deviation: bool = False
-
-    def __call__(self, points: Any) -> np.ndarray:
-        """Values `(m, c)` at points `(m, d)`: times, with the series before them."""
-        points = np.asarray(points, float)
-        several = points.shape[1] > 1
-        series = np.rint(points[:, 0]).astype(int) if several else np.zeros(len(points), int)
-        found = np.full((len(points), self.values[0].shape[1]), np.nan)
-        for i in np.unique(series):
-            here, t = series == i, self.times[i]
-            at = points[here, -1]
-            value, wide = (
-                np.stack([np.interp(at, t, c, np.nan, np.nan) for c in table[i].T], axis=-1)
-                for table in (self.values, self.deviations)
-            )
-            value = np.exp(value) if self.log else value
-            if self.deviation:
-                value = value * wide if self.log else wide
-            found[here] = value
-        return found

@@ -90,18 +90,19 @@ class Newton:
                 break
             step, before = length * found.x, _norm(r)
             x, r = x - step, after
-            if self.is_linear or (length == 1.0 and self._arrived(step, x, r, begun)):
+            if self.is_linear or self._arrived(length, step, x, r, begun):
                 break
         else:
             failure = _failed(f"Newton's method had not converged after {iteration} iterations")
         ratio = _norm(r) / (begun if begun > 0 else 1.0)
         return NewtonEnd(x, failure, iteration, self._count, ratio, refused)
 
-    def _arrived(self, step, x, r, begun: float) -> bool:
+    def _arrived(self, length: float, step, x, r, begun: float) -> bool:
         if isinstance(self.linear, Krylov):
             # An inexact step can be small for its tolerance alone: the residual tells.
-            return _norm(r) <= self.linear.rtol * begun
-        return bool(np.linalg.norm(step) <= 1e-10 * max(np.linalg.norm(x), 1e-300))
+            return length == 1.0 and _norm(r) <= self.linear.rtol * begun
+        # Rounding alone can shorten a step that is as small as that before it is.
+        return bool(np.linalg.norm(step) / length <= 1e-10 * max(np.linalg.norm(x), 1e-300))
 
     def _forcing(self, last: float, now: float, before: float) -> float:
         """Choice 2 of Eisenstat and Walker with its safeguard."""

@@ -40,6 +40,7 @@ from continua.problems.library.families import burgers_family
 from continua.problems.library.finance import black_scholes
 from continua.problems.library.fluids import (
     abc_flow,
+    cylinder_wake,
     decaying_turbulence,
     kolmogorov_flow,
     taylor_green,
@@ -173,6 +174,7 @@ PROBLEMS: dict[str, Callable[..., Any]] = {
         decaying_turbulence,
         kolmogorov_flow,
         abc_flow,
+        cylinder_wake,
         pelt_counts,
         sunspots,
         burgers_family,
@@ -212,6 +214,7 @@ __all__ = [
     "p_laplacian",
     "poisson_neumann",
     "cylinder_flow",
+    "cylinder_wake",
     "poisson_corner",
     "poisson_hole",
     "heat_disk",
