@@ -8,7 +8,15 @@ import numpy as np
 from continua.core.errors import InputError
 from continua.core.solution import Solution
 from continua.methods import best_classical
+from continua.metrics import (
+    autocorrelation_distance,
+    marginal_distance,
+    signature_distance,
+    two_sample_p_value,
+)
 from continua.solve import solve
+
+_FEWEST = 200  # new series that a law is measured by
 
 
 def main_metric(problem: Any) -> str:
@@ -19,6 +27,8 @@ def main_metric(problem: Any) -> str:
     - `problem`: of any kind.
     """
     if problem.kind == "series":
+        if problem.task == "generate":
+            return "signature_distance"
         measured = "error_rate" if problem.task == "classify" else "rmse"
         held_out = any(len(s.t) for s in problem.held_out())
         return f"{measured}_{'held_out' if held_out else 'training'}"
@@ -35,7 +45,8 @@ def score(solution: Solution, problem: Any, reference: Any = None) -> dict[str, 
     `|u - u_ref| / |u_ref|` and more (`Solution.error`) on the problem's
     grid, and the misfit of its data where it has any; for series the root mean square
     error on what was held out, or the share of series whose class was missed and the mean
-    negative logarithm of the probability of their class; for a family the mean relative
+    negative logarithm of the probability of their class, or how far new series are from them
+    in law; for a family the mean relative
     error over its test
     functions; for a cause behind a measurement `Solution.error` where the truth is known,
     and the misfit of the measurements.
@@ -47,6 +58,8 @@ def score(solution: Solution, problem: Any, reference: Any = None) -> dict[str, 
     """
     if problem.kind == "series" and problem.task in ("classify", "regress"):
         return _target_errors(solution, problem)
+    if problem.kind == "series" and problem.task == "generate":
+        return _law_errors(solution, problem)
     if problem.kind == "series":
         return _series_errors(solution, problem)
     if problem.kind == "family":
@@ -115,6 +128,31 @@ def _target_errors(solution: Solution, problem) -> dict[str, float]:
         likely = np.take_along_axis(here, places[:, None], axis=1)[:, 0]
         errors[f"log_loss_{part}"] = _finite(-np.mean(np.log(np.maximum(likely, 1e-300))))
     return errors
+
+
+def _law_errors(solution: Solution, problem) -> dict[str, float]:
+    """How far new series are in law from those that are held out, at their common times."""
+    real = problem.held_out() or problem.training()
+    last = min(s.t[-1] - s.t[0] for s in real)
+    longest = max(real, key=lambda s: len(s.t))
+    times = longest.t[longest.t - longest.t[0] <= last]
+    rows = []
+    for one in real:
+        at = one.t[0] + times - times[0]
+        there = np.isfinite(one.y)
+        columns = zip(one.y.T, there.T, strict=True)
+        rows.append(np.stack([np.interp(at, one.t[k], c[k]) for c, k in columns], axis=-1))
+    numbers = np.arange(float(max(len(real), _FEWEST)))
+    new = np.moveaxis(solution.values(*np.meshgrid(numbers, times, indexing="ij")), 0, -1)
+    old = np.stack(rows)
+    if not np.isfinite(new).all():
+        return {"signature_distance": float("inf")}
+    return {
+        "signature_distance": _finite(signature_distance(new, old)),
+        "marginal_distance": _finite(marginal_distance(new, old)),
+        "autocorrelation_distance": _finite(autocorrelation_distance(new, old)),
+        "two_sample_p_value": two_sample_p_value(new, old),
+    }
 
 
 def _series_errors(solution: Solution, problem) -> dict[str, float]:

@@ -27,7 +27,7 @@ from continua.methods.classical.state_space import (
 from continua.methods.classical.stochastic import StochasticIntegrator
 from continua.methods.classical.tikhonov import Tikhonov
 from continua.methods.classical.trivial import Mean, Persistence
-from continua.methods.dynamics import GRU, NeuralODE, SINDy
+from continua.methods.dynamics import GRU, LatentODE, LatentSDE, NeuralODE, SINDy
 from continua.methods.fields import PINN
 from continua.methods.operators import FNO
 
@@ -56,6 +56,8 @@ METHODS = {
         FNO,
         NeuralODE,
         SINDy,
+        LatentODE,
+        LatentSDE,
         GRU,
         Mean,
         Persistence,
@@ -98,6 +100,8 @@ __all__ = [
     "ImplicitRungeKutta",
     "IntegratedWiener",
     "KalmanSmoother",
+    "LatentODE",
+    "LatentSDE",
     "LinearSDE",
     "Matern",
     "Mean",

@@ -1,7 +1,8 @@
 """Methods whose unknown is the dynamics of observed series."""
 
+from continua.methods.dynamics.latent import LatentODE, LatentSDE
 from continua.methods.dynamics.neural_ode import NeuralODE
 from continua.methods.dynamics.recurrent import GRU
 from continua.methods.dynamics.sindy import SINDy
 
-__all__ = ["GRU", "NeuralODE", "SINDy"]
+__all__ = ["GRU", "LatentODE", "LatentSDE", "NeuralODE", "SINDy"]

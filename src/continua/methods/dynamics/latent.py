@@ -1,0 +1,475 @@
+r"""Latent ODE and latent SDE: series as views of a hidden state that moves by itself.
+
+Trained by the bound on the likelihood of `latent_model`, its divergences weighted by a
+number that rises from 0 to 1 in the first part of training. Long series are cut into
+windows; all share one grid of hidden states. Answers are means over draws of the posterior
+on the data, and from the last window on over free runs of the prior; their deviations hold
+the spread of the draws and the noise of the data.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from continua.core.errors import InputError
+from continua.core.solution import Solution
+from continua.methods.base import AbstractLearnedMethod, Support, asked
+from continua.methods.dynamics.latent_model import LatentModel, Pace, Window
+from continua.methods.dynamics.observations import scaling_of
+from continua.methods.dynamics.rows import Rows
+from continua.methods.dynamics.sequences import SequenceScaling, sequence_scaling
+from continua.nets import compiled
+from continua.problems import Series, SeriesProblem
+from continua.train import AbstractSampler, Adam, Cosine, Shuffled, Stage, Training
+
+_BEYOND = 0.5  # spans of a window that are forecast beyond the last row
+_EVEN = 1e-3  # of a step, by which the times of rows may differ from those of the grid
+
+
+class Annealed(AbstractSampler):
+    """Minibatches, and the weight of the divergences.
+
+    **Arguments:**
+
+    - `windows`: all of them, shuffled.
+    - `steps`: after how many the weight is 1.
+    """
+
+    windows: Shuffled
+    steps: int = eqx.field(static=True)
+
+    def sample(self, step, model, *, key):
+        rows = self.windows.sample(step, model, key=key)
+        done = jnp.asarray(step).astype(rows.values.dtype)
+        return rows, jnp.minimum((done + 1.0) / self.steps, 1.0)
+
+
+def latent_steps(steps: int, learning_rate: float = 5e-3) -> Training:
+    """The training of a latent model: one stage of Adam with a cosine.
+
+    **Arguments:**
+
+    - `steps`: how many.
+    - `learning_rate`: at the start.
+    """
+    return Training((Stage(Adam(learning_rate, Cosine(0.02), clip=10.0), steps),))
+
+
+class _AbstractLatent(AbstractLearnedMethod):
+    """What the latent ODE and the latent SDE have in common."""
+
+    states: int
+    width: int
+    depth: int
+    context: int
+    substeps: int
+    window: int | None
+    time_dependent: bool
+    draws: int
+    batch_size: int
+    positive: bool | None
+    training: Training
+    noisy: ClassVar[bool]
+    amortised: ClassVar[bool] = False
+    precision: ClassVar[str] = "float32"
+
+    def supports(self, problem) -> Support:
+        tasks = ("forecast", "interpolate", "generate")
+        return asked(problem, self.name, tasks, takes=("inputs", "statics"))
+
+    def generate(self, problem) -> None:
+        """A latent model needs no data but the series of the problem."""
+
+    def init(self, problem, *, key) -> LatentModel:
+        layout = layout_of(problem, self.window, self.substeps, self.positive)
+        longest = max(len(s.t) for s in layout.series)
+        if self.time_dependent and longest > layout.rows:
+            raise InputError(
+                f"series of {longest} rows are cut into windows of {layout.rows}, which lose the "
+                "time since the first row",
+                where=f"{self.name}.time_dependent",
+                fix=f"give window={longest}, or leave time_dependent out",
+            )
+        return LatentModel(
+            self.states,
+            len(problem.variables),
+            len(problem.inputs) + len(problem.statics),
+            width=self.width,
+            depth=self.depth,
+            context=self.context,
+            noisy=self.noisy,
+            time_dependent=self.time_dependent,
+            pace=layout.pace,
+            key=key,
+        )
+
+    def batches(self, problem) -> Annealed:
+        layout = layout_of(problem, self.window, self.substeps, self.positive)
+        pieces = [w for r in range(len(layout.series)) for w in layout.training(r)]
+        windows = jax.tree.map(lambda *x: jnp.stack(x), *pieces)
+        return Annealed(Shuffled(windows, self.batch_size), max(1, self.training.steps // 4))
+
+    def loss(self, model: LatentModel, batch, *, key):
+        windows, weight = batch
+        keys = jax.random.split(key, windows.share.shape[0])
+        bounds, parts = jax.vmap(lambda w, k: model.elbo(w, weight, key=k))(windows, keys)
+        count = jnp.sum(windows.mask)
+        parts = {name: jnp.sum(value) / count for name, value in parts.items()}
+        return -jnp.sum(bounds) / count, parts
+
+    def finish(self, model: LatentModel, problem) -> Solution:
+        layout = layout_of(problem, self.window, self.substeps, self.positive)
+        if problem.task == "generate":
+            evaluator: Any = Generated(model, layout.generation())
+            spread = None
+        else:
+            evaluator = _answers(model, layout, self.draws)
+            spread = dataclasses.replace(evaluator, deviation=True)
+        grid = problem.evaluation_grid()
+        return Solution(
+            method=self.name,
+            unknowns=tuple(problem.variables),
+            coordinates=tuple(grid),
+            grid=grid,
+            evaluator=evaluator,
+            spread=spread,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class LatentODE(_AbstractLatent):
+    """A hidden ordinary differential equation, its start told by a network that reads the
+    series backwards.
+
+    **Arguments:**
+
+    - `states`: hidden ones, 4.
+    - `width`, `depth`: of the networks, 32 and 2; `context`: what the reader keeps, 32.
+    - `substeps`: Runge-Kutta steps between two rows, 2.
+    - `window`: rows of a piece of a long series, `None` for whole series up to 100 rows.
+    - `time_dependent`: whether the dynamics see the time since the first row, `False`.
+    - `draws`: of the answers, 100.
+    - `batch_size`: windows in a step, 64.
+    - `positive`: learn logarithms; `None` decides by the data.
+    - `training`: Adam with a cosine.
+
+    **Reference:** rubanova2019latent
+    """
+
+    states: int = 4
+    width: int = 32
+    depth: int = 2
+    context: int = 32
+    substeps: int = 2
+    window: int | None = None
+    time_dependent: bool = False
+    draws: int = 100
+    batch_size: int = 64
+    positive: bool | None = None
+    training: Training = latent_steps(2000)
+
+    kind: ClassVar[str] = "learned"
+    reference: ClassVar[str] = "rubanova2019latent"
+    noisy: ClassVar[bool] = False
+
+
+@dataclasses.dataclass(frozen=True)
+class LatentSDE(_AbstractLatent):
+    """A hidden stochastic differential equation (Ito, diagonal noise), with a posterior that
+    is steered by the data still to come.
+
+    **Arguments:** as `LatentODE`; `substeps` are of Euler and Maruyama, 2.
+
+    **Reference:** li2020scalable
+    """
+
+    states: int = 4
+    width: int = 32
+    depth: int = 2
+    context: int = 32
+    substeps: int = 2
+    window: int | None = None
+    time_dependent: bool = False
+    draws: int = 100
+    batch_size: int = 64
+    positive: bool | None = None
+    training: Training = latent_steps(2000)
+
+    kind: ClassVar[str] = "learned"
+    reference: ClassVar[str] = "li2020scalable"
+    noisy: ClassVar[bool] = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How the series of a problem lie on the grid of hidden states.
+
+    **Arguments:**
+
+    - `scaling`: of channels and times; one row's step is `1 / steps` of nothing else.
+    - `log`: whether values are logarithms.
+    - `series`: what may be seen of each, up to the split.
+    - `whole`: each with all of its times and inputs.
+    - `statics`: scaled, a row a series.
+    - `rows`: most rows of a window.
+    - `nodes`: steps of the grid in a window.
+    - `unit`: the time of one step of the grid, in the units of the problem.
+    - `pace`: of the data.
+    """
+
+    scaling: SequenceScaling
+    log: bool
+    series: tuple[Series, ...]
+    whole: tuple[Series, ...]
+    statics: np.ndarray
+    rows: int
+    nodes: int
+    unit: float
+    pace: Pace
+
+    def training(self, r: int) -> list[Window]:
+        """The windows of a series to learn from: overlapping by half."""
+        count = len(self.series[r].t)
+        stride = max(1, (self.rows - 1) // 2)
+        last = max(count - self.rows, 0)
+        begins = sorted({*range(0, last, stride), last})
+        return [self.window(r, b, min(b + self.rows, count)) for b in begins]
+
+    def answering(self, r: int) -> list[tuple[int, int]]:
+        """First and last row (behind it) of the windows that answer for a series: they meet
+        at their ends, and the last is as long as it can be."""
+        count = len(self.series[r].t)
+        ends = [count]
+        while ends[-1] > self.rows:
+            ends.append(ends[-1] - self.rows + 1)
+        return [(max(e - self.rows, 0), e) for e in reversed(ends)]
+
+    def window(self, r: int, begin: int, end: int) -> Window:
+        """Some rows of a series."""
+        series, dtype = self.series[r].rows(_slice(len(self.series[r].t), begin, end)), _dtype()
+        y = np.log(series.y) if self.log else series.y
+        here = len(self.scaling.variables)
+        scaled = (y - self.scaling.mean[:here]) / self.scaling.std[:here]
+        there = np.isfinite(scaled)
+        times = (series.t - series.t[0]) / self.unit  # in steps of the grid
+        pad = self.rows - len(times)
+        node = np.clip(np.floor(times + _EVEN).astype(int), 0, self.nodes - 1)
+        share = np.clip(times - node, 0.0, 1.0)
+        measured = np.flatnonzero(there.any(axis=1))
+        ahead = np.searchsorted(times[measured], np.arange(self.nodes) + _EVEN)
+        following = np.append(measured, self.rows)[np.minimum(ahead, len(measured))]
+        return Window(
+            times=jnp.asarray(np.pad(times * self.pace.step, (0, pad), mode="edge"), dtype),
+            values=jnp.asarray(np.pad(np.where(there, scaled, 0.0), ((0, pad), (0, 0))), dtype),
+            mask=jnp.asarray(np.pad(there.astype(float), ((0, pad), (0, 0))), dtype),
+            acting=jnp.asarray(self.acting(r, series.t[0], self.nodes), dtype),
+            node=jnp.asarray(np.pad(node, (0, pad), mode="edge")),
+            share=jnp.asarray(np.pad(share, (0, pad), mode="edge"), dtype),
+            following=jnp.asarray(following),
+        )
+
+    def acting(self, r: int, begin: float, nodes: int) -> np.ndarray:
+        """Scaled inputs and statics of a series at nodes from a time on, `(nodes + 1, D)`."""
+        whole, here = self.whole[r], len(self.scaling.variables)
+        columns = np.repeat(self.statics[r][None], nodes + 1, axis=0)
+        if whole.inputs is None:
+            return columns
+        scaled = (whole.inputs - self.scaling.mean[here:]) / self.scaling.std[here:]
+        at = begin + self.unit * np.arange(nodes + 1)
+        inputs = np.stack([np.interp(at, whole.t, c) for c in scaled.T], axis=-1)
+        return np.concatenate([inputs, columns], axis=1)
+
+    def ahead(self, r: int, begin: float) -> int:
+        """Steps from the head of the last window to the end of what is asked for."""
+        seen, whole = self.series[r].t, self.whole[r].t
+        end = float(whole[-1])
+        if self.whole[r].inputs is None:  # inputs are known no further
+            end = max(end, float(seen[-1]) + _BEYOND * (float(seen[-1]) - begin))
+        return max(int(np.ceil((end - begin) / self.unit - _EVEN)), 1)
+
+    def decode(self, values: np.ndarray) -> np.ndarray:
+        """Scaled values to those of the data, or their logarithms."""
+        here = len(self.scaling.variables)
+        return values * self.scaling.std[:here] + np.asarray(self.scaling.mean[:here])
+
+    def generation(self) -> "Generation":
+        """What new series are made with."""
+        longest = max(range(len(self.whole)), key=lambda r: np.ptp(self.whole[r].t))
+        begin = float(self.whole[longest].t[0])
+        nodes = self.ahead(longest, begin)
+        return Generation(
+            self.scaling, self.log, begin, self.unit, self.acting(longest, begin, nodes)
+        )
+
+
+def _slice(count: int, begin: int, end: int) -> np.ndarray:
+    rows = np.arange(count)
+    return (rows >= begin) & (rows < end)
+
+
+def _dtype():
+    return jnp.zeros(()).dtype
+
+
+def layout_of(
+    problem: SeriesProblem, window: int | None, substeps: int, positive: bool | None
+) -> Layout:
+    """The grid of a problem.
+
+    **Arguments:**
+
+    - `problem`: of the task forecast, interpolate or generate.
+    - `window`: most rows of a piece, `None` for 100 at the most.
+    - `substeps`: steps of the grid between two rows.
+    - `positive`: learn logarithms; `None` decides by the data.
+
+    **Raises:** `InputError` for a window of one row, and as `sequence_scaling`.
+    """
+    if window is not None and window < 2:
+        raise InputError(f"got {window}", where="window", fix="give 2 rows or more")
+    log = scaling_of(problem, tuple(problem.variables), positive).log
+    logged = problem
+    if log:
+        series = tuple(dataclasses.replace(s, y=np.log(s.y)) for s in problem.series)
+        logged = dataclasses.replace(problem, series=series)
+    scaling = sequence_scaling(logged)
+    seen = problem.training()
+    rows = min(max(len(s.t) for s in seen), window or 100)
+    spacing = float(np.median(np.concatenate([np.diff(s.t) for s in seen])))
+    unit = spacing / substeps
+    spans = [s.t[min(b + rows, len(s.t)) - 1] - s.t[b] for s in seen for b in range(len(s.t))]
+    nodes = max(int(np.ceil(max(spans) / unit - _EVEN)), 1)
+    learned = problem.learned
+    table = np.array([[v[i] for v in problem.statics.values()] for i in learned])
+    statics = (table - scaling.static_mean) / scaling.static_std
+    whole = tuple(problem.series[i] for i in learned)
+    pace = _pace(logged.training(), scaling, unit * nodes, 1.0 / nodes, substeps)
+    return Layout(scaling, log, seen, whole, statics, rows, nodes, unit, pace)
+
+
+def _pace(seen, scaling: SequenceScaling, length: float, step: float, substeps: int) -> Pace:
+    """How fast scaled data go, with `length` as the unit of time."""
+    slopes, rough = [np.zeros(1)], [np.zeros(1)]
+    for series in seen:
+        steps = np.diff(series.t)[:, None] / length
+        moved = np.diff(series.y, axis=0) / scaling.std[: series.y.shape[1]]
+        slopes.append((moved / steps)[np.isfinite(moved)])
+        rough.append((moved / np.sqrt(steps))[np.isfinite(moved)])
+    sizes = (float(np.sqrt(np.mean(np.concatenate(p) ** 2))) or 1.0 for p in (slopes, rough))
+    return Pace(step, step * substeps, *sizes)
+
+
+def _answers(model: LatentModel, layout: Layout, draws: int) -> Rows:
+    """Means and deviations on all series, beyond the last window by the prior."""
+    most = max(
+        layout.ahead(r, float(layout.series[r].t[layout.answering(r)[-1][0]]))
+        for r in range(len(layout.series))
+    )
+    most = max(most, layout.nodes)
+    noise = np.asarray(model.noise, float)
+
+    def draw(model, window, acting, key):
+        inner, rest = jax.random.split(key)
+        states, _, _ = model.posterior(window, key=inner)
+        extra = model.march(states[-1], acting[layout.nodes :], None, key=rest, begin=layout.nodes)
+        return jax.vmap(model.decoder)(jnp.concatenate([states, extra[0][1:]]))
+
+    def many(model, window, acting, key):
+        found = jax.vmap(lambda k: draw(model, window, acting, k))(jax.random.split(key, draws))
+        return jnp.mean(found, axis=0), jnp.std(found, axis=0)
+
+    run: Callable = compiled(model, many)
+    times, values, deviations = [], [], []
+    for r in range(len(layout.series)):
+        pieces = _pieces(layout, r, run, most)
+        here, mean, wide = (np.concatenate(part) for part in zip(*pieces, strict=True))
+        times.append(here)
+        values.append(layout.decode(mean))
+        spread = np.sqrt(wide**2 + noise**2)
+        deviations.append(spread * layout.scaling.std[: len(layout.scaling.variables)])
+    return Rows(tuple(times), tuple(values), tuple(deviations), layout.log)
+
+
+def _pieces(layout: Layout, r: int, run: Callable, most: int) -> list[tuple]:
+    """Times, means and deviations of one series, window by window."""
+    series, windows, found = layout.series[r], layout.answering(r), []
+    for j, (begin, end) in enumerate(windows):
+        head = float(series.t[begin])
+        acting = jnp.asarray(layout.acting(r, head, most), _dtype())
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(0), r), j)
+        mean, wide = run(layout.window(r, begin, end), acting, key)
+        at = head + layout.unit * np.arange(most + 1)
+        final = j + 1 == len(windows)
+        # A window answers from where the one before it ends, to its own last row.
+        first = float(series.t[windows[j - 1][1] - 1]) if j else head
+        last = head + layout.unit * layout.ahead(r, head) if final else float(series.t[end - 1])
+        slack = _EVEN * layout.unit
+        keep = (at > first + slack if j else at >= first) & (at <= last + slack)
+        found.append((at[keep], np.asarray(mean, float)[keep], np.asarray(wide, float)[keep]))
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Generation:
+    """What new series are made with.
+
+    **Arguments:**
+
+    - `scaling`, `log`: of the channels.
+    - `begin`, `unit`: the time of the first node, and between nodes.
+    - `acting`: inputs and statics at the nodes `(G + 1, D)`.
+    """
+
+    scaling: SequenceScaling
+    log: bool
+    begin: float
+    unit: float
+    acting: np.ndarray
+
+
+class Generated(eqx.Module):
+    """New series of the prior; that of a number is always the same.
+
+    **Arguments:**
+
+    - `model`: trained.
+    - `made`: how its states become values.
+    """
+
+    model: LatentModel
+    made: Generation
+
+    def __call__(self, points: Any) -> np.ndarray:
+        """Values `(m, c)` at points `(m, 2)`: the number of the series, and times."""
+        points = np.asarray(points, float)
+        numbers, where = np.unique(np.rint(points[:, 0]).astype(int), return_inverse=True)
+        paths = self.sample(numbers)
+        at = self.made.begin + self.made.unit * np.arange(paths.shape[1])
+        found = np.empty((len(points), paths.shape[2]))
+        for i in range(len(numbers)):
+            rows = where == i
+            for c in range(paths.shape[2]):
+                column = paths[i, :, c]
+                found[rows, c] = np.interp(points[rows, 1], at, column, np.nan, np.nan)
+        return found
+
+    def sample(self, numbers: Any) -> np.ndarray:
+        """Series with noise at the nodes `(n, G + 1, c)`, by their numbers."""
+        acting = jnp.asarray(self.made.acting, self.model.prior_mean.dtype)
+
+        def one(model, number):
+            first, second = jax.random.split(jax.random.fold_in(jax.random.key(0), number))
+            states = model.prior(acting, key=first)
+            values = jax.vmap(model.decoder)(states)
+            return values + model.noise * jax.random.normal(second, values.shape, values.dtype)
+
+        run: Callable = compiled(self.model, lambda m, n: jax.vmap(lambda i: one(m, i))(n))
+        values = np.asarray(run(jnp.asarray(numbers)), float)
+        here = len(self.made.scaling.variables)
+        values = values * self.made.scaling.std[:here] + np.asarray(self.made.scaling.mean[:here])
+        return np.exp(values) if self.made.log else values

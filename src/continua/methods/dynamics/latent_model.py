@@ -1,0 +1,324 @@
+r"""Hidden dynamics behind series: a prior in time, a posterior that reads the data backwards.
+
+The hidden state begins as `z(0) ~ N(mu, sigma^2)` and moves by
+
+    dz = h(t, z) dt + g(t, z) dW            (prior),
+    dz = (h + g u(t, z, c)) dt + g dW       (posterior),
+
+with `z(0) ~ N(m, s^2)`, `m`, `s` and the context `c` from a recurrent network that has read
+the rows from the last one back to the next one, beside which stand that one's values and
+the time until it. Data are `x(t_i) ~ N(D(z(t_i)), r^2)`. By
+Girsanov's theorem the divergence of the two paths is `E int |u|^2/2 dt`, whatever `g`:
+
+    log p(x) >= E sum_i log N(x_i; D(z_i), r^2) - KL(q(z_0) || p(z_0)) - E int |u|^2/2 dt.
+
+The model is the chain of Euler-Maruyama steps, whose transitions are normal. So may those of
+the posterior be, with a share `v` of the variance, at a cost of `(v - 1 - log v)/2` a step:
+without it no path could come nearer to a row than the noise of one step. Where nothing but
+the next row `x`, in a time `T`, were known and `h`, `g` stayed as they are, the best are
+
+    u = g D' (x - D(z + T h)) / (D g^2 D' T + r^2),   v = 1 - g^2 dt D' / (D g^2 D' T + r^2) D,
+
+here with the diagonal of the matrix alone; a network is added to this `u`. Without noise
+(`g = 0`) there is no `u`: a latent ODE, by Runge-Kutta steps.
+"""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from continua.nets import MLP, GRUCell, Linear
+
+_SURE = 1e-6  # least share of the variance of a step that the posterior keeps
+_LEAST = 1e-3  # deviation of noise and of states, in scaled units
+
+
+class Window(eqx.Module):
+    """Rows of a series on the common grid of hidden states, or many with a leading axis.
+
+    **Arguments:**
+
+    - `times`: of the rows, from the first, in units of the grid's length `(L,)`.
+    - `values`, `mask`: scaled `(L, C)`; 0 and 0 in gaps and behind the last row.
+    - `acting`: known inputs and statics at the nodes of the grid `(G + 1, D)`.
+    - `node`, `share`: the node before each row, and how far to the next one it lies `(L,)`.
+    - `following`: the row behind each node, `L` where there is none, `(G,)`.
+    """
+
+    times: Float[Array, "*r L"]
+    values: Float[Array, "*r L C"]
+    mask: Float[Array, "*r L C"]
+    acting: Float[Array, "*r G1 D"]
+    node: Int[Array, "*r L"]
+    share: Float[Array, "*r L"]
+    following: Int[Array, "*r G"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Pace:
+    """How fast data go, in the units of time of `Window` and scaled values.
+
+    **Arguments:**
+
+    - `step`: of the grid; `row`: between two rows, as a rule.
+    - `rate`: root mean square of `dx/dt` between rows.
+    - `roughness`: root mean square of `dx / sqrt(dt)`.
+    """
+
+    step: float
+    row: float
+    rate: float
+    roughness: float
+
+
+class Diffusion(eqx.Module):
+    """`g(t, z) = roughness (softplus(MLP) + 0.001)`, one number for each state.
+
+    **Arguments:**
+
+    - `size`: of what it sees, and `states` of what it gives.
+    - `roughness`: its size at the start.
+    """
+
+    mlp: MLP
+    roughness: float = eqx.field(static=True)
+
+    def __init__(self, size: int, states: int, roughness: float, *, width: int, key):
+        self.roughness = roughness
+        self.mlp = MLP(size, states, width=width, depth=1, activation=jax.nn.softplus, key=key)
+
+    def __call__(self, seen: Float[Array, " n"]) -> Float[Array, " s"]:
+        return self.roughness * (jax.nn.softplus(self.mlp(seen)) + _LEAST)
+
+
+class LatentModel(eqx.Module):
+    """Prior, posterior and decoder.
+
+    **Arguments:**
+
+    - `states`, `channels`, `acting`: sizes of `z`, of a row, of inputs with statics.
+    - `width`, `depth`: of the networks; `context`: the size of `c`.
+    - `noisy`: whether there is a `g`.
+    - `time_dependent`: whether `h`, `g` and `u` see `t`.
+    - `pace`: of the data, for sizes at the start.
+    """
+
+    cell: GRUCell
+    start: Linear
+    linear: Linear
+    field: MLP
+    scale: Float[Array, " s"]
+    diffusion: Diffusion | None
+    control: MLP | None
+    decoder: Linear
+    raw_noise: Float[Array, " C"]
+    prior_mean: Float[Array, " s"]
+    raw_prior: Float[Array, " s"]
+    time_dependent: bool = eqx.field(static=True)
+    pace: Pace = eqx.field(static=True)
+
+    def __init__(
+        self,
+        states: int,
+        channels: int,
+        acting: int,
+        *,
+        width: int,
+        depth: int,
+        context: int,
+        noisy: bool,
+        time_dependent: bool,
+        pace: Pace,
+        key,
+    ):
+        keys = jax.random.split(key, 7)
+        seen = states + acting + time_dependent
+        self.cell = GRUCell(1 + 2 * channels + acting, context, key=keys[0])
+        self.start = Linear(context, 2 * states, key=keys[1])
+        self.linear = Linear(states, states, use_bias=False, key=keys[2])
+        self.linear = eqx.tree_at(lambda m: m.weight, self.linear, jnp.zeros((states, states)))
+        soft = jax.nn.softplus
+        self.field = MLP(seen, states, width=width, depth=depth, activation=soft, key=keys[3])
+        self.scale = jnp.full(states, pace.rate)
+        if noisy:
+            self.diffusion = Diffusion(seen, states, pace.roughness, width=width, key=keys[4])
+            control = MLP(
+                seen + context + 2 * channels + 1,
+                states,
+                width=width,
+                depth=depth,
+                activation=soft,
+                key=keys[5],
+            )
+            # At first the posterior is the prior.
+            last = jax.tree.map(jnp.zeros_like, control.layers[-1])
+            self.control = eqx.tree_at(lambda m: m.layers[-1], control, last)
+        else:
+            self.diffusion, self.control = None, None
+        self.decoder = Linear(states, channels, key=keys[6])
+        # The first states begin as the channels themselves.
+        weight = jnp.eye(channels, states) + 0.01 * self.decoder.weight
+        self.decoder = eqx.tree_at(lambda m: m.weight, self.decoder, weight)
+        self.raw_noise = jnp.full(channels, -2.5)
+        self.prior_mean, self.raw_prior = jnp.zeros(states), jnp.full(states, 0.5)
+        self.time_dependent, self.pace = time_dependent, pace
+
+    @property
+    def noise(self) -> Float[Array, " C"]:
+        """`r`, scaled."""
+        return jax.nn.softplus(self.raw_noise) + _LEAST
+
+    @property
+    def prior_deviation(self) -> Float[Array, " s"]:
+        """`sigma`."""
+        return jax.nn.softplus(self.raw_prior) + _LEAST
+
+    def seen(self, t, z, acting) -> Float[Array, " n"]:
+        """What the networks of the dynamics see."""
+        time = [jnp.asarray(t, z.dtype)[None]] if self.time_dependent else []
+        return jnp.concatenate([*time, z, acting])
+
+    def drift(self, t, z, acting) -> Float[Array, " s"]:
+        """`h(t, z)`: linear, and a bounded network."""
+        return self.linear(z) + self.scale * jnp.tanh(self.field(self.seen(t, z, acting)))
+
+    def read(self, window: Window) -> Float[Array, "L1 c"]:
+        """The context of each row, which has read it and all behind it, and nothing last."""
+        rows = jnp.any(window.mask > 0, axis=1)
+        gaps = jnp.diff(window.times, append=window.times[-1:])
+        first = window.acting[window.node]
+
+        def back(h, row):
+            there, gap, values, mask, acting = row
+            new = self.cell(jnp.concatenate([gap[None], values, mask, acting]), h)
+            h = jnp.where(there, new, h)
+            return h, h
+
+        zero = jnp.zeros(self.cell.size, window.values.dtype)
+        table = (rows, gaps, window.values, window.mask, first)
+        _, found = jax.lax.scan(back, zero, table, reverse=True)
+        return jnp.concatenate([found, zero[None]])
+
+    def begin(self, contexts) -> tuple[Float[Array, " s"], Float[Array, " s"]]:
+        """`m` and `s` of the first state."""
+        mean, raw = jnp.split(self.start(contexts[0]), 2)
+        return mean, jax.nn.softplus(raw - 1.0) + _LEAST
+
+    def posterior(self, window: Window, *, key):
+        """States at the nodes `(G + 1, s)`, the divergence of the start and of the path.
+
+        **Arguments:**
+
+        - `window`: one.
+        - `key`: of the start and the noise; that of a step depends on its number alone.
+        """
+        contexts = self.read(window)
+        mean, deviation = self.begin(contexts)
+        first, rest = jax.random.split(key)
+        z = mean + deviation * jax.random.normal(first, mean.shape, mean.dtype)
+        wide = self.prior_deviation
+        ratio = (deviation**2 + (mean - self.prior_mean) ** 2) / wide**2
+        start = jnp.sum(jnp.log(wide / deviation) + (ratio - 1) / 2)
+        states, path = self.march(z, window.acting, self.ahead(window, contexts), key=rest)
+        return states, start, path
+
+    def ahead(self, window: Window, contexts) -> Float[Array, "G c"]:
+        """What the posterior sees of the data from each node on."""
+        nodes = self.pace.step * jnp.arange(window.following.shape[0], dtype=contexts.dtype)
+        until = (jnp.append(window.times, 0.0)[window.following] - nodes) / self.pace.row
+        row = jnp.concatenate([window.values, window.mask], axis=1)
+        row = jnp.concatenate([row, jnp.zeros_like(row[:1])])[window.following]
+        none = window.following == window.times.shape[0]
+        until = jnp.where(none, 0.0, until)[:, None]
+        return jnp.concatenate([contexts[window.following], row, until], axis=1)
+
+    def prior(self, acting: Float[Array, "G1 D"], *, key) -> Float[Array, "G1 s"]:
+        """States at the nodes by the prior alone."""
+        first, rest = jax.random.split(key)
+        draw = jax.random.normal(first, self.prior_mean.shape, self.prior_mean.dtype)
+        z = self.prior_mean + self.prior_deviation * draw
+        return self.march(z, acting, None, key=rest)[0]
+
+    def march(self, z, acting, contexts, *, key, begin: int = 0):
+        """States at the nodes from one of them on, and their divergence.
+
+        **Arguments:**
+
+        - `z`: the first.
+        - `acting`: at the nodes, `(G + 1, D)`.
+        - `contexts`: `ahead` of the nodes but the last; `None` follows the prior.
+        - `key`: of the noise.
+        - `begin`: the number of the first node.
+        """
+        h, steps = self.pace.step, acting.shape[0] - 1
+        numbers = begin + jnp.arange(steps)
+
+        def runge_kutta(z, table):
+            i, here, after = table
+            t, middle = i.astype(z.dtype) * h, (here + after) / 2
+            k1 = self.drift(t, z, here)
+            k2 = self.drift(t + h / 2, z + h / 2 * k1, middle)
+            k3 = self.drift(t + h / 2, z + h / 2 * k2, middle)
+            k4 = self.drift(t + h, z + h * k3, after)
+            z = z + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+            return z, z
+
+        def euler(carry, table):
+            z, path = carry
+            i, here, _, context = table
+            t = i.astype(z.dtype) * h
+            seen = self.seen(t, z, here)
+            assert self.diffusion is not None
+            slope, g = self.drift(t, z, here), self.diffusion(seen)
+            if contexts is not None and self.control is not None:
+                # In the size that the noise between two rows has.
+                u = self.control(jnp.concatenate([seen, context])) / self.pace.row**0.5
+                pull, share = self.guide(z, slope, g, context)
+                u = u + pull
+                slope, path = slope + g * u, path + h * jnp.sum(u**2) / 2
+                path = path + jnp.sum(share - 1 - jnp.log(share)) / 2
+                g = g * jnp.sqrt(share)
+            draw = jax.random.normal(jax.random.fold_in(key, i), z.shape, z.dtype)
+            z = z + h * slope + h**0.5 * g * draw
+            return (z, path), z
+
+        zero = jnp.zeros((), z.dtype)
+        table = (numbers, acting[:-1], acting[1:])
+        if self.diffusion is None:
+            _, states = jax.lax.scan(runge_kutta, z, table)
+            return jnp.concatenate([z[None], states]), zero
+        context = jnp.zeros((steps, 1), z.dtype) if contexts is None else contexts
+        (_, path), states = jax.lax.scan(euler, (z, zero), (*table, context))
+        return jnp.concatenate([z[None], states]), path
+
+    def guide(self, z, slope, g, context) -> tuple[Float[Array, " s"], Float[Array, " s"]]:
+        """The control and the share of the variance, the next row alone being known."""
+        size = self.noise.shape[0]
+        values, mask = context[-2 * size - 1 : -size - 1], context[-size - 1 : -1]
+        until, weight = context[-1] * self.pace.row, self.decoder.weight
+        gap = values - self.decoder(z + until * slope)
+        spread = (weight * g) ** 2 @ jnp.ones_like(z) * until + self.noise**2
+        taken = self.pace.step * g**2 * ((mask / spread) @ weight**2)
+        return g * ((mask * gap / spread) @ weight), jnp.clip(1 - taken, _SURE)
+
+    def elbo(self, window: Window, weight, *, key) -> tuple[Float[Array, ""], dict]:
+        """The bound of `log p(x)` for one window, and its parts.
+
+        **Arguments:**
+
+        - `window`: one.
+        - `weight`: of both divergences, 1 for the bound itself.
+        - `key`: of the draw.
+        """
+        states, start, path = self.posterior(window, key=key)
+        z = states[window.node] + window.share[:, None] * (
+            states[window.node + 1] - states[window.node]
+        )
+        gap = (window.values - jax.vmap(self.decoder)(z)) / self.noise
+        each = -(gap**2) / 2 - jnp.log(self.noise) - 0.5 * jnp.log(2 * jnp.pi)
+        likelihood = jnp.sum(window.mask * each)
+        parts = {"log_likelihood": likelihood, "start": start, "path": path}
+        return likelihood - weight * (start + path), parts
