@@ -28,6 +28,7 @@ from continua.problems import Series, SeriesProblem
 from continua.train import AbstractSampler, Adam, Cosine, Shuffled, Stage, Training
 
 _BEYOND = 0.5  # spans of a window that are forecast beyond the last row
+_NORMAL = 1.4826  # deviation of a normal number over the median of its size
 _EVEN = 1e-3  # of a step, by which the times of rows may differ from those of the grid
 
 
@@ -354,14 +355,16 @@ def layout_of(
 
 def _pace(seen, scaling: SequenceScaling, length: float, step: float, substeps: int) -> Pace:
     """How fast scaled data go, with `length` as the unit of time."""
-    slopes, rough = [np.zeros(1)], [np.zeros(1)]
+    slopes, rough = [np.ones(0)], [np.ones(0)]
     for series in seen:
         steps = np.diff(series.t)[:, None] / length
         moved = np.diff(series.y, axis=0) / scaling.std[: series.y.shape[1]]
-        slopes.append((moved / steps)[np.isfinite(moved)])
-        rough.append((moved / np.sqrt(steps))[np.isfinite(moved)])
-    sizes = (float(np.sqrt(np.mean(np.concatenate(p) ** 2))) or 1.0 for p in (slopes, rough))
-    return Pace(step, step * substeps, *sizes)
+        slopes.append(np.abs(moved / steps)[np.isfinite(moved)])
+        rough.append(np.abs(moved / np.sqrt(steps))[np.isfinite(moved)])
+    # Medians: between rows that nearly meet, noise alone makes any slope.
+    sizes = [np.concatenate(p) for p in (slopes, rough)]
+    rate, roughness = (_NORMAL * float(np.median(s)) if len(s) else 0.0 for s in sizes)
+    return Pace(step, step * substeps, rate or 1.0, roughness or 1.0)
 
 
 def _answers(model: LatentModel, layout: Layout, draws: int) -> Rows:

@@ -64,8 +64,8 @@ class Pace:
     **Arguments:**
 
     - `step`: of the grid; `row`: between two rows, as a rule.
-    - `rate`: root mean square of `dx/dt` between rows.
-    - `roughness`: root mean square of `dx / sqrt(dt)`.
+    - `rate`: of `dx/dt` between rows, as a deviation.
+    - `roughness`: of `dx / sqrt(dt)`.
     """
 
     step: float
@@ -298,7 +298,9 @@ class LatentModel(eqx.Module):
         """The control and the share of the variance, the next row alone being known."""
         size = self.noise.shape[0]
         values, mask = context[-2 * size - 1 : -size - 1], context[-size - 1 : -1]
-        until, weight = context[-1] * self.pace.row, self.decoder.weight
+        weight = self.decoder.weight
+        # A row within this step is met at its end.
+        until = jnp.maximum(context[-1] * self.pace.row, self.pace.step)
         gap = values - self.decoder(z + until * slope)
         spread = (weight * g) ** 2 @ jnp.ones_like(z) * until + self.noise**2
         taken = self.pace.step * g**2 * ((mask / spread) @ weight**2)
