@@ -14,12 +14,14 @@ from continua.core.solution import Solution
 from continua.methods.dynamics.reader import reader_steps
 from continua.methods.dynamics.recurrent import GRU
 from continua.methods.dynamics.sequences import sequence_scaling, sequences_of
+from continua.methods.dynamics.state_space import StateSpace
 from continua.problems import Series, SeriesProblem
 
 # Small ones, which the toy below can be learned by.
 READERS = {
     "GRU": GRU(width=8, training=reader_steps(60, 1e-2)),
     "GRU-D": GRU(width=8, decay=True, training=reader_steps(60, 1e-2)),
+    "S5": StateSpace(width=8, states=8, training=reader_steps(60, 1e-2), dt=(0.02, 0.5)),
 }
 
 

@@ -27,7 +27,7 @@ from continua.methods.classical.state_space import (
 from continua.methods.classical.stochastic import StochasticIntegrator
 from continua.methods.classical.tikhonov import Tikhonov
 from continua.methods.classical.trivial import Mean, Persistence
-from continua.methods.dynamics import GRU, LatentODE, LatentSDE, NeuralODE, SINDy
+from continua.methods.dynamics import GRU, LatentODE, LatentSDE, NeuralODE, SINDy, StateSpace
 from continua.methods.fields import PINN
 from continua.methods.operators import FNO
 
@@ -59,6 +59,7 @@ METHODS = {
         LatentODE,
         LatentSDE,
         GRU,
+        StateSpace,
         Mean,
         Persistence,
     )
@@ -113,6 +114,7 @@ __all__ = [
     "RungeKutta",
     "SINDy",
     "Spectral",
+    "StateSpace",
     "StochasticIntegrator",
     "Sum",
     "Tikhonov",

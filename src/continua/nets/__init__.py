@@ -2,16 +2,22 @@
 
 from continua.nets.compiled import compiled
 from continua.nets.embedding import Chain, FourierFeatures, PeriodicEmbedding, Rescale
-from continua.nets.fixed import Fixed, count_parameters, trainable
+from continua.nets.fixed import Fixed, OwnRate, count_parameters, trainable
 from continua.nets.fno import FNO, grid_coordinates
+from continua.nets.hippo import discretise, hippo
 from continua.nets.linear import FactorisedLinear, Linear, glorot_normal
 from continua.nets.mlp import MLP, ModifiedMLP, PirateNet, VectorField
 from continua.nets.recurrent import GRUCell
+from continua.nets.sequence_model import SequenceModel
 from continua.nets.spectral import SpectralConv
+from continua.nets.state_space import LSSL, S4D, S5
 
 __all__ = [
     "FNO",
+    "LSSL",
     "MLP",
+    "S4D",
+    "S5",
     "Chain",
     "FactorisedLinear",
     "Fixed",
@@ -19,14 +25,18 @@ __all__ = [
     "GRUCell",
     "Linear",
     "ModifiedMLP",
+    "OwnRate",
     "PeriodicEmbedding",
     "PirateNet",
     "Rescale",
+    "SequenceModel",
     "SpectralConv",
     "VectorField",
     "compiled",
     "count_parameters",
+    "discretise",
     "glorot_normal",
     "grid_coordinates",
+    "hippo",
     "trainable",
 ]

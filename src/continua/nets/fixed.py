@@ -1,4 +1,4 @@
-"""Arrays of a model that training leaves alone, and the count of all others."""
+"""Arrays of a model that training leaves alone or moves slowly, and the count of all others."""
 
 from typing import Any
 
@@ -15,6 +15,20 @@ class Fixed(eqx.Module):
     """
 
     value: Any
+
+
+class OwnRate(eqx.Module):
+    """A part of a model that first-order optimisers move at a rate of its own, and that
+    weight decay leaves alone.
+
+    **Arguments:**
+
+    - `value`: an array or a tree of arrays.
+    - `rate`: times the learning rate of all other weights.
+    """
+
+    value: Any
+    rate: float = eqx.field(static=True)
 
 
 def trainable(model: Any) -> Any:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from continua.nets import OwnRate
 from continua.train.schedules import AbstractSchedule, Constant, Cosine, Exponential
 
 Schedule = Constant | Cosine | Exponential
@@ -82,11 +83,32 @@ class _AbstractFirstOrder(AbstractOptimiser):
         rate = jnp.asarray(self.learning_rate * self.schedule.factor(step, total), loss.dtype)
         with jax.numpy_dtype_promotion("standard"):  # optax mixes counts and floats
             direction, state = self.transformation().update(gradient, state, params)
+        direction = _at_own_rates(direction)
         params = jax.tree.map(lambda p, d: p - (rate * d).astype(p.dtype), params, direction)
         return params, state, Row(loss, norm, rate, jnp.ones((), int))
 
     def renew(self, state):
         return state
+
+
+def _own(node: Any) -> bool:
+    return isinstance(node, OwnRate)
+
+
+def _at_own_rates(direction: Any) -> Any:
+    """A step whose parts in an `OwnRate` are scaled by it."""
+
+    def scaled(node):
+        return jax.tree.map(lambda d: node.rate * d, node) if _own(node) else node
+
+    return jax.tree.map(scaled, direction, is_leaf=_own)
+
+
+def _decays(params: Any) -> Any:
+    """Which weights decay: those in no `OwnRate`."""
+    return jax.tree.map(
+        lambda node: jax.tree.map(lambda _: not _own(node), node), params, is_leaf=_own
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +140,7 @@ class Adam(_AbstractFirstOrder):
         adam = optax.scale_by_adam(self.b1, self.b2, self.epsilon)
         if not self.weight_decay:
             return adam
-        return optax.chain(adam, optax.add_decayed_weights(self.weight_decay))
+        return optax.chain(adam, optax.add_decayed_weights(self.weight_decay, _decays))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +169,7 @@ class Lion(_AbstractFirstOrder):
         lion = optax.scale_by_lion(self.b1, self.b2)
         if not self.weight_decay:
             return lion
-        return optax.chain(lion, optax.add_decayed_weights(self.weight_decay))
+        return optax.chain(lion, optax.add_decayed_weights(self.weight_decay, _decays))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,7 +206,7 @@ class SOAP(_AbstractFirstOrder):
         soap = scale_by_soap(self.b1, self.b2, self.epsilon, self.every, self.max_size)
         if not self.weight_decay:
             return soap
-        return optax.chain(soap, optax.add_decayed_weights(self.weight_decay))
+        return optax.chain(soap, optax.add_decayed_weights(self.weight_decay, _decays))
 
 
 __all__ = [

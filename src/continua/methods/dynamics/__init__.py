@@ -4,5 +4,6 @@ from continua.methods.dynamics.latent import LatentODE, LatentSDE
 from continua.methods.dynamics.neural_ode import NeuralODE
 from continua.methods.dynamics.recurrent import GRU
 from continua.methods.dynamics.sindy import SINDy
+from continua.methods.dynamics.state_space import StateSpace
 
-__all__ = ["GRU", "LatentODE", "LatentSDE", "NeuralODE", "SINDy"]
+__all__ = ["GRU", "LatentODE", "LatentSDE", "NeuralODE", "SINDy", "StateSpace"]
