@@ -102,7 +102,7 @@ def likelihood(quick: bool, seed: int) -> list[dict]:
     - `quick`, `seed`: as `main` has them.
     """
     problem = generation("ornstein_uhlenbeck", quick)
-    steps = latent_steps(40 if quick else 1500, 1e-2)
+    steps = latent_steps(40 if quick else 1500)
     method = LatentSDE(states=1, context=16, substeps=1, batch_size=128, training=steps)
     solution, (row, *_) = run(problem, method, seed=seed)
     values = np.stack([s.y[:, 0] for s in problem.held_out()])
@@ -207,7 +207,7 @@ def laws(kind: str, quick: bool, seed: int) -> list[dict]:
     """
     problem, rows = generation(kind, quick), []
     own: dict[str, Any] = {"states": 2, "context": 16, "substeps": 1, "batch_size": 128}
-    steps = latent_steps(40 if quick else 800, 1e-2)
+    steps = latent_steps(40 if quick else 800)
     for cls in (LatentSDE, LatentODE):
         method = cls(**own, time_dependent=kind == "growing", training=steps)
         rows += _law_rows(problem, *run(problem, method, seed=seed))
@@ -222,7 +222,7 @@ def hidden(quick: bool, seed: int) -> list[dict]:
     - `quick`, `seed`: as `main` has them.
     """
     problem, rows = waves(quick, seed), lines(waves(quick, seed), seed)
-    steps = latent_steps(40 if quick else 800, 1e-2)
+    steps = latent_steps(40 if quick else 800)
     for cls in (LatentODE, LatentSDE):
         rows += run(problem, cls(batch_size=32, training=steps), seed=seed)[1]
     return rows + run(problem, KalmanSmoother(Oscillator()), seed=seed)[1]
@@ -235,7 +235,7 @@ def forecasts(quick: bool, seed: int) -> list[dict]:
 
     - `quick`, `seed`: as `main` has them.
     """
-    steps, problem = latent_steps(40 if quick else 1500, 1e-2), sunspots()
+    steps, problem = latent_steps(40 if quick else 1500), sunspots()
     method = LatentSDE(window=45, states=4, batch_size=32, training=steps)
     rows = banded(problem, method, seed=seed)
     if seed == 0:

@@ -58,7 +58,7 @@ def latent_steps(steps: int, learning_rate: float = 5e-3) -> Training:
     - `steps`: how many.
     - `learning_rate`: at the start.
     """
-    return Training((Stage(Adam(learning_rate, Cosine(0.02), clip=10.0), steps),))
+    return Training((Stage(Adam(learning_rate, Cosine(0.02), clip=1.0), steps),))
 
 
 class _AbstractLatent(AbstractLearnedMethod):
