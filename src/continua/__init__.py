@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         equations,
         integrate,
         methods,
+        metrics,
         nets,
         problems,
         spaces,
@@ -36,7 +37,17 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_ROOMS = ("core", "equations", "integrate", "methods", "nets", "problems", "spaces", "train")
+_ROOMS = (
+    "core",
+    "equations",
+    "integrate",
+    "methods",
+    "metrics",
+    "nets",
+    "problems",
+    "spaces",
+    "train",
+)
 _HOMES = {
     "Comparison": "continua.compare",
     "Cost": "continua.core.cost",
@@ -102,6 +113,7 @@ __all__ = [
     "generate",
     "integrate",
     "methods",
+    "metrics",
     "nets",
     "problems",
     "solve",

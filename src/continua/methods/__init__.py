@@ -27,7 +27,16 @@ from continua.methods.classical.state_space import (
 from continua.methods.classical.stochastic import StochasticIntegrator
 from continua.methods.classical.tikhonov import Tikhonov
 from continua.methods.classical.trivial import Mean, Persistence
-from continua.methods.dynamics import GRU, LatentODE, LatentSDE, NeuralODE, SINDy, StateSpace
+from continua.methods.dynamics import (
+    GRU,
+    LatentODE,
+    LatentSDE,
+    NeuralODE,
+    Reservoir,
+    SINDy,
+    StateSpace,
+    TeacherForcing,
+)
 from continua.methods.fields import PINN
 from continua.methods.operators import FNO
 
@@ -58,6 +67,8 @@ METHODS = {
         SINDy,
         LatentODE,
         LatentSDE,
+        TeacherForcing,
+        Reservoir,
         GRU,
         StateSpace,
         Mean,
@@ -111,12 +122,14 @@ __all__ = [
     "ParameterFit",
     "Persistence",
     "RadialBasisFiniteDifferences",
+    "Reservoir",
     "RungeKutta",
     "SINDy",
     "Spectral",
     "StateSpace",
     "StochasticIntegrator",
     "Sum",
+    "TeacherForcing",
     "Tikhonov",
     "best_classical",
     "get_method",

@@ -1,5 +1,12 @@
-"""Metrics of arrays that no single error tells: laws of random paths."""
+"""Metrics of arrays that no single error tells: attractors, and laws of random paths."""
 
+from continua.metrics.attractor import (
+    correlation_dimension,
+    lyapunov_spectrum,
+    power_spectrum_distance,
+    prediction_error,
+    state_space_divergence,
+)
 from continua.metrics.paths import (
     autocorrelation_distance,
     marginal_distance,
@@ -10,8 +17,13 @@ from continua.metrics.paths import (
 
 __all__ = [
     "autocorrelation_distance",
+    "correlation_dimension",
+    "lyapunov_spectrum",
     "marginal_distance",
+    "power_spectrum_distance",
+    "prediction_error",
     "signature_distance",
     "signatures",
+    "state_space_divergence",
     "two_sample_p_value",
 ]

@@ -7,6 +7,7 @@ from continua.nets.fno import FNO, grid_coordinates
 from continua.nets.hippo import discretise, hippo
 from continua.nets.linear import FactorisedLinear, Linear, glorot_normal
 from continua.nets.mlp import MLP, ModifiedMLP, PirateNet, VectorField
+from continua.nets.plrnn import ShallowPLRNN
 from continua.nets.recurrent import GRUCell
 from continua.nets.sequence_model import SequenceModel
 from continua.nets.spectral import SpectralConv
@@ -30,6 +31,7 @@ __all__ = [
     "PirateNet",
     "Rescale",
     "SequenceModel",
+    "ShallowPLRNN",
     "SpectralConv",
     "VectorField",
     "compiled",

@@ -295,6 +295,7 @@ class _Run:
             **{name: float(value) for name, value in parts.items()},
             learning_rate=float(rows.learning_rate[-1]),
             gradient_norm=float(rows.gradient_norm[-1]),
+            largest_gradient_norm=float(rows.gradient_norm.max()),
             evaluations=self.evaluations,
         )
         if self.on_progress is not None:

@@ -16,7 +16,7 @@ class AbstractSchedule(abc.ABC):
 
 
 def _warm(step, warmup: int):
-    return jnp.minimum(1.0, (step + 1.0) / warmup) if warmup else 1.0
+    return jnp.minimum(1.0, (step + 1) / warmup) if warmup else 1.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,18 @@
 from continua.methods.dynamics.latent import LatentODE, LatentSDE
 from continua.methods.dynamics.neural_ode import NeuralODE
 from continua.methods.dynamics.recurrent import GRU
+from continua.methods.dynamics.reservoir import Reservoir
 from continua.methods.dynamics.sindy import SINDy
 from continua.methods.dynamics.state_space import StateSpace
+from continua.methods.dynamics.teacher_forcing import TeacherForcing
 
-__all__ = ["GRU", "LatentODE", "LatentSDE", "NeuralODE", "SINDy", "StateSpace"]
+__all__ = [
+    "GRU",
+    "LatentODE",
+    "LatentSDE",
+    "NeuralODE",
+    "Reservoir",
+    "SINDy",
+    "StateSpace",
+    "TeacherForcing",
+]

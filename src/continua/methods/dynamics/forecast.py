@@ -143,7 +143,9 @@ def forecast_of(model: Any, problem: Any, segments: Segments, substeps: int) -> 
     - `substeps`: Runge-Kutta steps between two measurements.
     """
     dtype = jnp.zeros(()).dtype
-    found = [_roll(model, problem, segments, substeps, r) for r in range(len(problem.series))]
+    program = _program(model, 2 if substeps else 0)
+    count = len(problem.series)
+    found = [_roll(program, problem, segments, substeps, r, dtype) for r in range(count)]
     longest = max(len(t) for t, _, _ in found)
 
     def pad(x, axis):
@@ -173,7 +175,7 @@ def _extend(t: np.ndarray, length: int) -> np.ndarray:
     return np.concatenate([t, t[-1] + 1e-6 * (1 + np.arange(length - len(t)))])
 
 
-def _roll(model, problem, segments, substeps, r):
+def _roll(program, problem, segments, substeps, r, dtype):
     mine = np.flatnonzero(segments.series == r)
     observed = np.unique(np.asarray(problem.series[r].t, float))
     heads = [float(segments.times[i, 0]) for i in mine]
@@ -183,7 +185,9 @@ def _roll(model, problem, segments, substeps, r):
         final = j + 1 == len(heads)
         end = np.inf if final else heads[j + 1]
         grid = fine[(fine >= heads[j]) & (fine <= end)]
-        pieces.append(_piece(model, grid, int(i), final, 2 if substeps else 0))
+        z, slopes = program(jnp.asarray(grid, dtype), jnp.asarray(i))
+        keep = slice(None) if final else slice(None, -1)  # the next head takes over
+        pieces.append((grid[keep], np.asarray(z)[:, keep], np.asarray(slopes)[:, keep]))
     times, values, slopes = zip(*pieces, strict=True)
     joined = (np.concatenate(values, axis=1), np.concatenate(slopes, axis=1))
     return np.concatenate(times), *joined
@@ -201,16 +205,16 @@ def _fine_grid(observed: np.ndarray, parts: int) -> np.ndarray:
     return np.append(inner.ravel(), knots[-1])
 
 
-def _piece(model, grid, i, final, substeps):
-    times = jnp.asarray(grid, model.starts.dtype)
+def _program(model, substeps: int) -> Callable:
+    """States and slopes of all members from the head of a segment: compiled once for all
+    segments of one length."""
 
-    def run(member):
+    def run(member, times, i):
         z = rollout(member.scaled_field, times, member.starts[i], substeps)
         return z, jax.vmap(member.scaled_field)(times, z)
 
-    z, slopes = _each_member(run, model)
-    keep = slice(None) if final else slice(None, -1)  # the next head takes over
-    return grid[keep], np.asarray(z)[:, keep], np.asarray(slopes)[:, keep]
+    every = eqx.filter_vmap(run, in_axes=(eqx.if_array(0), None, None))
+    return compiled(model, lambda model, times, i: every(model, times, i))
 
 
 def _noise(forecast: Forecast, problem) -> np.ndarray:
