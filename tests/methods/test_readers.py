@@ -11,17 +11,27 @@ import continua as ct
 from continua.compare import score
 from continua.core.errors import InputError
 from continua.core.solution import Solution
+from continua.methods.dynamics.neural_cde import NeuralCDE
 from continua.methods.dynamics.reader import reader_steps
 from continua.methods.dynamics.recurrent import GRU
 from continua.methods.dynamics.sequences import sequence_scaling, sequences_of
+from continua.methods.dynamics.stable_sde import GeometricSDE, LangevinSDE, LinearNoiseSDE
 from continua.methods.dynamics.state_space import StateSpace
 from continua.problems import Series, SeriesProblem
 
 # Small ones, which the toy below can be learned by.
+STEPS = reader_steps(60, 1e-2)
+SMALL = {"hidden": 8, "training": STEPS}
 READERS = {
     "GRU": GRU(width=8, training=reader_steps(60, 1e-2)),
     "GRU-D": GRU(width=8, decay=True, training=reader_steps(60, 1e-2)),
     "S5": StateSpace(width=8, states=8, training=reader_steps(60, 1e-2), dt=(0.02, 0.5)),
+    "NeuralCDE": NeuralCDE(width=16, **SMALL),
+    "rectilinear": NeuralCDE(control="rectilinear", counts=True, rank=2, width=16, **SMALL),
+    "log-signatures": NeuralCDE(control="log_signature", window=3, width=16, **SMALL),
+    "LangevinSDE": LangevinSDE(**SMALL),
+    "LinearNoiseSDE": LinearNoiseSDE(**SMALL),
+    "GeometricSDE": GeometricSDE(counts=True, **SMALL),
 }
 
 
@@ -72,7 +82,7 @@ def test_arrays_stand_still_behind_the_last_row():
         scaled = (series.y - scaling.mean[:2]) / scaling.std[:2]
         np.testing.assert_allclose(np.asarray(found.values[i, : end + 1])[there], scaled[there])
     assert found.path().shape == (4, 17, 4)
-    assert found.path(counts=True).shape == (4, 17, 6)
+    assert found.path(counts=9.0).shape == (4, 17, 6)
 
 
 def test_what_is_tested_is_not_looked_at():
@@ -111,7 +121,7 @@ def test_padding_and_company_change_nothing(reader):
     key = jax.random.key(5)
 
     def scores(scaling, numbers):
-        rows = sequences_of(problem, scaling, numbers)
+        rows = reader.arrays(problem, scaling, numbers)
         return jax.vmap(lambda s: model(s, key=key))(rows)
 
     short = scores(scaling, [0, 1])
@@ -133,7 +143,7 @@ def test_numbers_are_told_in_their_units(reader):
 def test_the_loss_has_the_gradient_that_differences_find(reader):
     problem = sines(count=10)
     model = reader.network(problem, 2, key=jax.random.key(0))
-    batch = sequences_of(problem, sequence_scaling(problem), range(3))
+    batch = reader.arrays(problem, sequence_scaling(problem), range(3))
     leaves, structure = jax.tree.flatten(model)
     places = [i for i, x in enumerate(leaves) if jnp.issubdtype(jnp.result_type(x), jnp.floating)]
     directions = {i: jnp.cos(jnp.arange(leaves[i].size)).reshape(leaves[i].shape) for i in places}

@@ -29,13 +29,19 @@ from continua.methods.classical.tikhonov import Tikhonov
 from continua.methods.classical.trivial import Mean, Persistence
 from continua.methods.dynamics import (
     GRU,
+    GeometricSDE,
+    LangevinSDE,
     LatentODE,
     LatentSDE,
+    LinearNoiseSDE,
+    NaiveNeuralSDE,
+    NeuralCDE,
     NeuralODE,
     Reservoir,
     SINDy,
     StateSpace,
     TeacherForcing,
+    read_along,
 )
 from continua.methods.fields import PINN
 from continua.methods.operators import FNO
@@ -71,6 +77,11 @@ METHODS = {
         Reservoir,
         GRU,
         StateSpace,
+        NeuralCDE,
+        LangevinSDE,
+        LinearNoiseSDE,
+        GeometricSDE,
+        NaiveNeuralSDE,
         Mean,
         Persistence,
     )
@@ -109,14 +120,19 @@ __all__ = [
     "FiniteElements",
     "FiniteVolumes",
     "GaussNewton",
+    "GeometricSDE",
     "ImplicitRungeKutta",
     "IntegratedWiener",
     "KalmanSmoother",
+    "LangevinSDE",
     "LatentODE",
     "LatentSDE",
+    "LinearNoiseSDE",
     "LinearSDE",
     "Matern",
     "Mean",
+    "NaiveNeuralSDE",
+    "NeuralCDE",
     "NeuralODE",
     "Oscillator",
     "ParameterFit",
@@ -133,4 +149,5 @@ __all__ = [
     "Tikhonov",
     "best_classical",
     "get_method",
+    "read_along",
 ]

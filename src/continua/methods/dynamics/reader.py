@@ -10,6 +10,7 @@ ones. Networks that draw noise are averaged over a number of draws.
 
 import abc
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -44,20 +45,50 @@ def reader_steps(steps: int, learning_rate: float = 3e-3) -> Training:
     return Training((Stage(Adam(learning_rate, Cosine(0.01), clip=1.0), steps),))
 
 
+@functools.partial(jax.jit, static_argnums=(0, 2))
+def coded(coding: Any, sequences: Sequence, scaling: SequenceScaling) -> Any:
+    """What a network reads of stacked series.
+
+    **Arguments:**
+
+    - `coding`: as `AbstractReader` says; `None` leaves the series as they are.
+    - `sequences`, `scaling`: of the series.
+    """
+    return sequences if coding is None else coding(sequences, scaling)
+
+
 class AbstractReader(AbstractLearnedMethod):
     """A method that classifies series, or regresses a number on them.
 
     Subclasses are frozen dataclasses with the fields `batch_size` (series in a step) and
-    `training`; those that draw noise state `draws`, over which answers are averaged.
+    `training`; those that draw noise state `draws`, over which answers are averaged. What is
+    computed of every series once, before training, is their `coding`: a frozen dataclass,
+    called with stacked `Sequence`s and the scaling, whose arrays have `last` and `target` as
+    well. The network then takes these in place of a `Sequence`.
     """
 
     batch_size: int
     draws: int = 1
     amortised = False
 
+    @property
+    def _coding(self) -> Any:
+        return getattr(self, "coding", None)
+
+    def arrays(self, problem: SeriesProblem, scaling: SequenceScaling, numbers) -> Any:
+        """What the network reads of some series, stacked.
+
+        **Arguments:**
+
+        - `problem`, `scaling`, `numbers`: as `sequences_of`.
+        """
+        sequences = sequences_of(problem, scaling, numbers)
+        return coded(self._coding, sequences, scaling)
+
     @abc.abstractmethod
     def network(self, problem: SeriesProblem, size: int, *, key) -> Any:
-        """The untrained network: `(sequence, *, key) -> (size,)`, of one `Sequence`.
+        """The untrained network: `(sequence, *, key) -> (size,)`, of one `Sequence` or what
+        the `coding` makes of it.
 
         **Arguments:**
 
@@ -75,10 +106,10 @@ class AbstractReader(AbstractLearnedMethod):
         return self.network(problem, len(problem.outputs), key=key)
 
     def batches(self, problem) -> Shuffled:
-        sequences = sequences_of(problem, sequence_scaling(problem), problem.learned)
+        sequences = self.arrays(problem, sequence_scaling(problem), problem.learned)
         return Shuffled(sequences, self.batch_size)
 
-    def loss(self, model, batch: Sequence, *, key):
+    def loss(self, model, batch, *, key):
         keys = jax.random.split(key, batch.last.shape[0])
         scores = jax.vmap(lambda s, k: model(s, key=k))(batch, keys)
         if scores.shape[1] == 1:
@@ -91,7 +122,7 @@ class AbstractReader(AbstractLearnedMethod):
 
     def finish(self, model, problem) -> Solution:
         scaling = sequence_scaling(problem)
-        everything = sequences_of(problem, scaling, range(len(problem.series)))
+        everything = self.arrays(problem, scaling, range(len(problem.series)))
         told = told_by(model, scaling, everything, self.draws)
         grid = problem.evaluation_grid()
         return Solution(
@@ -99,17 +130,17 @@ class AbstractReader(AbstractLearnedMethod):
             unknowns=problem.outputs,
             coordinates=tuple(grid),
             grid=grid,
-            evaluator=Told(model, Fixed(jnp.asarray(told)), scaling, self.draws),
+            evaluator=Told(model, Fixed(jnp.asarray(told)), scaling, self.draws, self._coding),
         )
 
 
-def told_by(model: Any, scaling: SequenceScaling, sequences: Sequence, draws: int) -> np.ndarray:
+def told_by(model: Any, scaling: SequenceScaling, sequences: Any, draws: int) -> np.ndarray:
     """Probabilities of the classes, or numbers in their units, of many series.
 
     **Arguments:**
 
     - `model`: a trained network.
-    - `scaling`, `sequences`: of the series.
+    - `scaling`: of the series; `sequences`: what the network reads of them.
     - `draws`: of noise, averaged; those of a series depend on its number alone.
 
     **Returns:** `(r, K)`.
@@ -140,12 +171,14 @@ class Told(eqx.Module):
     - `values`: `(r, K)`, for the series of the problem.
     - `scaling`: between series and arrays.
     - `draws`: of noise.
+    - `coding`: what the network reads in place of `Sequence`s; `None` for these.
     """
 
     model: Any
     values: Fixed
     scaling: SequenceScaling
     draws: int
+    coding: Any = None
 
     def __call__(self, points: Any) -> np.ndarray:
         """Values `(m, K)` at points `(m, 1)`, numbers of series of the problem."""
@@ -166,6 +199,15 @@ class Told(eqx.Module):
 
         **Raises:** `InputError` for series of other channels.
         """
+        return told_by(self.model, self.scaling, self.arrays(series, statics), self.draws)
+
+    def arrays(self, series: list[Series] | tuple[Series, ...], statics: Any = ()) -> Any:
+        """What the network reads of other series, stacked.
+
+        **Arguments:**
+
+        - `series`, `statics`: as `predict`.
+        """
         longest = max(self.scaling.length, *(len(s.t) for s in series))
         scaling = dataclasses.replace(self.scaling, length=longest)
         rows = [statics[i] if len(statics) else () for i in range(len(series))]
@@ -173,4 +215,4 @@ class Told(eqx.Module):
         kind = next(x.dtype for x in jax.tree.leaves(self.model) if eqx.is_inexact_array(x))
         arrays = [scaling.arrays(s, r, dtype=kind) for s, r in zip(series, rows, strict=True)]
         stacked = jax.tree.map(lambda *x: jnp.stack(x), *arrays)
-        return told_by(self.model, scaling, stacked, self.draws)
+        return coded(self.coding, stacked, scaling)

@@ -9,11 +9,13 @@ import dataclasses
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from continua.core.errors import InputError
+from continua.integrate.controlled import filled
 from continua.problems import Series, SeriesProblem
 
 
@@ -41,13 +43,26 @@ class Sequence(eqx.Module):
     last: Int[Array, "*r"]
     target: Float[Array, "*r"]
 
-    def path(self, *, counts: bool = False) -> Float[Array, "*r L P"]:
-        """Knots of a control: time, values, inputs, and with `counts` how often each
-        channel has been measured, a share of all rows."""
-        parts = [self.times[..., None], self.values, self.inputs]
+    def path(self, *, counts: float = 0.0, straight: bool = False) -> Float[Array, "*r L P"]:
+        """Knots of a control: time, values, inputs, and how often each channel has been
+        measured.
+
+        **Arguments:**
+
+        - `counts`: so many measurements make 1; 0 leaves their numbers out.
+        - `straight`: whether gaps are filled by straight lines, which look ahead.
+        """
+        parts = [self.times[..., None], self.filled() if straight else self.values, self.inputs]
         if counts:
-            parts.append(jnp.cumsum(self.mask, axis=-2) / self.mask.shape[-2])
+            parts.append(jnp.cumsum(self.mask, axis=-2) / counts)
         return jnp.concatenate(parts, axis=-1)
+
+    def filled(self) -> Float[Array, "*r L C"]:
+        """The values with gaps filled by straight lines."""
+        gaps = jnp.where(self.mask > 0, self.values, jnp.nan)
+        if gaps.ndim == 2:
+            return filled(self.knots, gaps)
+        return jax.vmap(filled)(self.knots, gaps)
 
 
 def path_size(problem: SeriesProblem, *, counts: bool = False) -> int:
@@ -73,6 +88,7 @@ class SequenceScaling:
     - `target_mean`, `target_std`: of numbers to tell, 0 and 1 for classes.
     - `duration`: the longest span of a series, in the units of its time.
     - `length`: rows of the longest series, those that are tested included.
+    - `rows`: of a series to learn from, their mean.
     - `classes`: in their order, empty for numbers.
     """
 
@@ -85,6 +101,7 @@ class SequenceScaling:
     target_std: float
     duration: float
     length: int
+    rows: float
     classes: tuple[str, ...]
 
     def arrays(self, series: Series, statics=(), target: Any = None, dtype=None) -> Sequence:
@@ -99,6 +116,14 @@ class SequenceScaling:
         **Raises:** `InputError` for other channels, or a series longer than the longest.
         """
         dtype = jnp.zeros(()).dtype if dtype is None else dtype
+        found = self.rows_of(series, statics, target)
+        return Sequence(**{k: _device(x, dtype) for k, x in found.items()})
+
+    def rows_of(self, series: Series, statics=(), target: Any = None) -> dict[str, np.ndarray]:
+        """The fields of `arrays`, not yet on a device.
+
+        **Arguments:** as `arrays`.
+        """
         inputs = np.empty((len(series.t), 0)) if series.inputs is None else series.inputs
         columns = np.concatenate([series.y, inputs], axis=1)
         if columns.shape[1] != len(self.mean):
@@ -120,16 +145,16 @@ class SequenceScaling:
         here = len(self.variables)
         times = np.pad(times, (0, rows - count), mode="edge")
         rest = (np.asarray(statics, float) - self.static_mean) / self.static_std
-        return Sequence(
-            knots=jnp.asarray(knots, dtype),
-            times=jnp.asarray(times, dtype),
-            values=jnp.asarray(values[:, :here], dtype),
-            mask=jnp.asarray(mask[:, :here], dtype),
-            inputs=jnp.asarray(values[:, here:], dtype),
-            statics=jnp.asarray(rest, dtype),
-            last=jnp.asarray(count - 1),
-            target=jnp.asarray(self.number(target), dtype),
-        )
+        return {
+            "knots": knots,
+            "times": times,
+            "values": values[:, :here],
+            "mask": mask[:, :here],
+            "inputs": values[:, here:],
+            "statics": rest,
+            "last": np.asarray(count - 1),
+            "target": np.asarray(self.number(target)),
+        }
 
     def number(self, target: Any) -> float:
         """A target as the number that networks are trained on."""
@@ -190,6 +215,7 @@ def sequence_scaling(problem: SeriesProblem) -> SequenceScaling:
         target_std=(float(np.std(told)) or 1.0) if told else 1.0,
         duration=max(float(s.t[-1] - s.t[0]) for s in training),
         length=max(len(s.t) for s in problem.series),
+        rows=float(np.mean([len(s.t) for s in training])),
         classes=problem.classes,
     )
 
@@ -203,11 +229,15 @@ def sequences_of(problem: SeriesProblem, scaling: SequenceScaling, numbers) -> S
     - `scaling`: from `sequence_scaling`.
     - `numbers`: of the series, such as `problem.learned`.
     """
-    import jax
-
     found = []
     for i in numbers:
         statics = [v[i] for v in problem.statics.values()]
         target = problem.targets[i] if problem.targets else None
-        found.append(scaling.arrays(problem.series[i].seen(), statics, target))
-    return jax.tree.map(lambda *x: jnp.stack(x), *found)
+        found.append(scaling.rows_of(problem.series[i].seen(), statics, target))
+    dtype = jnp.zeros(()).dtype
+    # Stacked before they go to a device: thousands of short arrays are slow there.
+    return Sequence(**{k: _device(np.stack([f[k] for f in found]), dtype) for k in found[0]})
+
+
+def _device(x: np.ndarray, dtype: Any) -> Array:
+    return jnp.asarray(x, dtype if np.issubdtype(x.dtype, np.floating) else None)
