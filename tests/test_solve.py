@@ -39,7 +39,17 @@ def test_every_method_says_yes_or_why_not():
     blurred = problems.InverseProblem(
         "blurred", "Blurred", problems.Blur(0.1), np.ones(20), {"x": np.linspace(0, 1, 20)}
     )
-    everything = [*(problems.get(name) for name in problems.PROBLEMS), blurred]
+    t = np.arange(3.0)
+    whole = problems.SeriesProblem(
+        name="whole",
+        title="Whole series",
+        variables=("x",),
+        time="t",
+        series=tuple(problems.Series(n, t, i * t[:, None]) for i, n in enumerate("abc")),
+        task="classify",
+        targets=("p", "q", "p"),
+    )
+    everything = [*(problems.get(name) for name in problems.PROBLEMS), blurred, whole]
     for name, cls in METHODS.items():
         answers = [cls().supports(problem) for problem in everything]
         assert any(a.ok for a in answers) or name == "ParameterFit"
