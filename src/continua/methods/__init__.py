@@ -15,6 +15,7 @@ from continua.methods.classical.linear import Direct, Krylov
 from continua.methods.classical.multigrid import Multigrid
 from continua.methods.classical.parameter_fit import ParameterFit
 from continua.methods.classical.point_clouds import RadialBasisFiniteDifferences
+from continua.methods.classical.random_convolutions import RandomConvolutions
 from continua.methods.classical.runge_kutta import RK4, RungeKutta
 from continua.methods.classical.spectral import Spectral
 from continua.methods.classical.state_space import (
@@ -65,6 +66,7 @@ METHODS = {
         KalmanSmoother,
         ARIMA,
         ETS,
+        RandomConvolutions,
         Tikhonov,
         GaussNewton,
         PINN,
@@ -139,6 +141,7 @@ __all__ = [
     "Persistence",
     "RadialBasisFiniteDifferences",
     "Reservoir",
+    "RandomConvolutions",
     "RungeKutta",
     "SINDy",
     "Spectral",

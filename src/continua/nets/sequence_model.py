@@ -91,8 +91,8 @@ class SequenceModel(eqx.Module):
     - `norm`: whether the features of a row are normed in every block.
     - `dt`: range of the steps of a row, `(0.001, 0.1)`: how far back it remembers is
       between `1 / dt` rows.
-    - `mode`: `"convolution"`, `"scan"`, `"recurrence"`, or `"auto"`, what has been measured
-      to be the fastest.
+    - `mode`: `"convolution"`, `"scan"`, `"recurrence"`, or `"auto"`, the one
+      that `fastest` tells.
 
     **Raises:** `InputError` for unknown names.
 
@@ -174,9 +174,9 @@ class SequenceModel(eqx.Module):
         return tuple(after), x
 
 
-# Measured for a step of training of one layer (width 32, 64 states, 100 to 4,000 rows) on two
-# processor cores, where the order hardly changed with the length; `continua bench state_space`
-# measures the modes again. "lssl" was not timed: uneven rows by scan keep a matrix a row.
+# By timings of a step of training of one layer (width 32, 64 states, 427 and 1,000 rows) on two
+# busy cores, of which no record was kept; `continua bench state_space` measures the modes
+# again. "lssl" was not timed: uneven rows by scan keep a matrix a row.
 _EVEN = {"s5": "convolution", "s4d": "convolution", "lssl": "convolution"}
 _UNEVEN = {"s5": "scan", "s4d": "recurrence", "lssl": "recurrence"}
 

@@ -6,7 +6,7 @@ from continua.train.line_search import LineSearch, strong_wolfe
 from continua.train.optimisers import SOAP, AbstractOptimiser, Adam, Lion, Row
 from continua.train.plan import Stage, Training
 from continua.train.quasi_newton import BFGS, LBFGS, SSBroyden
-from continua.train.samplers import AbstractSampler, FullBatch, Shuffled
+from continua.train.samplers import AbstractSampler, FullBatch, Ramped, Shuffled
 from continua.train.schedules import AbstractSchedule, Constant, Cosine, Exponential
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "FullBatch",
     "LineSearch",
     "Lion",
+    "Ramped",
     "Row",
     "SSBroyden",
     "Shuffled",

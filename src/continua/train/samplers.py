@@ -60,3 +60,21 @@ class Shuffled(AbstractSampler):
         order = jax.random.permutation(jax.random.fold_in(key, step // per_epoch), rows)
         chosen = jax.lax.dynamic_slice(order, (step % per_epoch * size,), (size,))
         return jax.tree.map(lambda array: array[chosen], self.data)
+
+
+class Ramped(AbstractSampler):
+    """Batches, and how far training has come: a pair of a batch and a number from 0 to 1.
+
+    **Arguments:**
+
+    - `batches`: where they come from.
+    - `steps`: after how many the number is 1.
+    """
+
+    batches: AbstractSampler
+    steps: int = eqx.field(static=True)
+
+    def sample(self, step, model, *, key):
+        batch = self.batches.sample(step, model, key=key)
+        kind = next(x.dtype for x in jax.tree.leaves(batch) if eqx.is_inexact_array(x))
+        return batch, jnp.minimum(jnp.asarray(step).astype(kind) / self.steps, 1.0)

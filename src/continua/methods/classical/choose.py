@@ -15,6 +15,7 @@ from continua.methods.classical.kalman import KalmanSmoother
 from continua.methods.classical.multigrid import Multigrid
 from continua.methods.classical.parameter_fit import ParameterFit
 from continua.methods.classical.point_clouds import RadialBasisFiniteDifferences
+from continua.methods.classical.random_convolutions import RandomConvolutions
 from continua.methods.classical.runge_kutta import RungeKutta, stiffness
 from continua.methods.classical.spectral import Spectral
 from continua.methods.classical.stochastic import StochasticIntegrator
@@ -38,8 +39,9 @@ def best_classical(problem: Any) -> Any:
     walls or steady: `FiniteDifferences`. Ordinary: `RungeKutta`, or `ImplicitRungeKutta`
     where fast modes have died out long before the end; with delays `DelayRungeKutta`.
     Unknown parameters with data, and series with a formula: `ParameterFit`; series without:
-    `KalmanSmoother`. Stochastic: `StochasticIntegrator`. A cause behind a measurement:
-    `Tikhonov` where it acts linearly, else `GaussNewton`.
+    `KalmanSmoother`; whole series: `RandomConvolutions`. Stochastic:
+    `StochasticIntegrator`. A cause behind a measurement: `Tikhonov` where it acts linearly,
+    else `GaussNewton`.
 
     **Arguments:**
 
@@ -65,6 +67,7 @@ def _candidates(problem: Any):
         yield ParameterFit()
         if isinstance(problem, SeriesProblem):
             yield KalmanSmoother()
+            yield RandomConvolutions()
         return
     if problem.equation.delays:
         yield DelayRungeKutta()

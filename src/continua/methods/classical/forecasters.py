@@ -26,13 +26,14 @@ import numpy as np
 from continua.core.errors import InputError
 from continua.core.solution import Solution
 from continua.methods.base import AbstractDirectMethod, Prepared, Support, asked
+from continua.methods.dynamics.even import even_series, evenly_spaced
 from continua.methods.dynamics.observations import scaling_of
 from continua.methods.dynamics.rows import Rows
 from continua.problems import SeriesProblem
 
 _BEYOND = 0.5  # spans of the data that are forecast beyond the last measurement
 _MOST = 5  # autoregressive and moving average terms that are tried
-_EVEN = 0.02  # a step may be off by this share of the spacing: months are not equal
+_FEWEST = 8  # rows of a series
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,14 +207,7 @@ def _even(problem: Any, name: str) -> Support:
     """Whether a problem has series at even times."""
     if not (known := asked(problem, name)).ok:
         return known
-    for series in problem.training():
-        if len(series.t) < 8:
-            return Support(False, f"{name} needs 8 rows or more, '{series.name}' has fewer")
-        steps = np.diff(series.t)
-        rows = steps / np.median(steps)
-        if np.any(np.abs(rows - np.rint(rows)) > _EVEN * np.rint(rows)):
-            return Support(False, f"{name} needs even times, KalmanSmoother takes any")
-    return known
+    return evenly_spaced(problem, name, _FEWEST, "KalmanSmoother")
 
 
 def _prepared(method: Any, problem: SeriesProblem, fit: Any) -> Prepared:
@@ -228,7 +222,7 @@ def _prepared(method: Any, problem: SeriesProblem, fit: Any) -> Prepared:
     log = scaling_of(problem, tuple(problem.variables), method.positive).log
 
     def program(series) -> list:
-        return [_rows(s, log, fit) for s in series]
+        return [_rows(t, y, log, fit) for t, y in series]
 
     def finish(found: list) -> Solution:
         grid = problem.evaluation_grid()
@@ -244,18 +238,16 @@ def _prepared(method: Any, problem: SeriesProblem, fit: Any) -> Prepared:
             stats={"aicc": float(np.sum(criteria))},
         )
 
-    return Prepared(program, problem.training(), finish, traced=False)
+    return Prepared(program, even_series(problem), finish, traced=False)
 
 
-def _rows(series, log: bool, fit) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """One series on even rows, missing ones as gaps, and what is forecast of it."""
-    step = float(np.median(np.diff(series.t)))
-    rows = np.rint(np.cumsum(np.append(0.0, np.diff(series.t) / step))).astype(int)
-    y = np.full((rows[-1] + 1, series.y.shape[1]), np.nan)
-    y[rows] = np.log(series.y) if log else series.y
-    ahead = max(1, int(np.ceil(_BEYOND * len(y))))
-    found = [fit(column, ahead) for column in y.T]
+def _rows(
+    t: np.ndarray, y: np.ndarray, log: bool, fit
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """What is told of the rows of a series, and of those behind them."""
+    ahead = max(1, int(np.ceil(_BEYOND * len(t))))
+    found = [fit(column, ahead) for column in (np.log(y) if log else y).T]
     mean, deviation, criteria = (np.stack(part, axis=-1) for part in zip(*found, strict=True))
-    times = np.interp(np.arange(rows[-1] + 1.0), rows, series.t)
-    beyond = times[-1] + step * np.arange(1, ahead + 1)
-    return np.append(times, beyond), mean, deviation, float(np.sum(criteria))
+    step = (t[-1] - t[0]) / (len(t) - 1)
+    beyond = t[-1] + step * np.arange(1, ahead + 1)
+    return np.append(t, beyond), mean, deviation, float(np.sum(criteria))

@@ -4,24 +4,21 @@ from typing import Any
 
 import numpy as np
 
-from continua.methods.base import YES, Support, asked
+from continua.methods.base import YES, Support
 
-_EVEN = 0.01  # a step may be off by this share of the spacing: rounding, no more
+_EVEN = 0.1  # a step may be off by this share of the spacing: months are not equal
 
 
-def evenly_spaced(problem: Any, name: str, least: int) -> Support:
-    """Whether a problem of forecasts has series with one spacing, missing rows apart.
+def evenly_spaced(problem: Any, name: str, least: int, instead: str) -> Support:
+    """Whether series have one spacing, missing rows apart.
 
     **Arguments:**
 
-    - `problem`: of any kind.
+    - `problem`: of series.
     - `name`: of the method, as its answers call it.
     - `least`: rows that a series must have.
+    - `instead`: a method that takes any times.
     """
-    if not (known := asked(problem, name, ("forecast",))).ok:
-        return known
-    if problem.equation is not None:
-        return Support(False, f"{name} uses no equation, NeuralODE does")
     step = None
     for series in problem.training():
         t = series.t[np.isfinite(series.y).any(axis=1)]
@@ -31,7 +28,8 @@ def evenly_spaced(problem: Any, name: str, least: int) -> Support:
         step = float(np.median(gaps)) if step is None else step
         rows = gaps / step
         if np.any(np.abs(rows - np.rint(rows)) > _EVEN) or rows.min() < 0.5:
-            return Support(False, f"{name} needs evenly spaced times, NeuralODE takes any")
+            reason = f"{name} needs even times, {instead} takes any: rows are not evenly spaced"
+            return Support(False, reason)
     return YES
 
 
@@ -50,7 +48,8 @@ def even_series(problem: Any) -> list[tuple[np.ndarray, np.ndarray]]:
         measured = np.isfinite(series.y).any(axis=1)
         t, y = series.t[measured], series.y[measured]
         step = float(np.median(np.diff(t))) if step is None else step
-        rows = np.rint((t - t[0]) / step).astype(int)
+        # Steps that are not quite equal must not add up to a row.
+        rows = np.append(0, np.cumsum(np.rint(np.diff(t) / step))).astype(int)
         values = np.full((rows[-1] + 1, y.shape[1]), np.nan)
         values[rows] = y
         # Rounding adds up over many rows: times that were measured stay as they are.

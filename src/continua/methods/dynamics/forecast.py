@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from continua.methods.dynamics.observations import Segments, training_series
 from continua.methods.dynamics.rollout import rollout
+from continua.methods.dynamics.rows import by_series
 from continua.nets import Fixed, compiled
 
 _LONGEST = 20_000
@@ -56,13 +57,7 @@ class Forecast(eqx.Module):
         return {"series": np.arange(float(len(problem.series))), "t": times}
 
     def __call__(self, points: Any) -> Float[Array, "n c"]:
-        points = np.asarray(points, float)
-        t = points[:, -1]
-        series = points[:, 0].round().astype(int) if points.shape[1] > 1 else 0 * t.astype(int)
-        rows = np.empty((len(t), len(self.columns)))
-        for r in np.unique(series):
-            rows[series == r] = self._one(int(r), t[series == r])
-        return jnp.asarray(rows, jnp.zeros(()).dtype)
+        return jnp.asarray(by_series(points, len(self.columns), self._one), jnp.zeros(()).dtype)
 
     def first(self) -> "Forecast":
         """That of the first member alone."""

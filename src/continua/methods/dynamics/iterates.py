@@ -13,6 +13,7 @@ from continua.core.errors import InputError
 from continua.core.precision import precision
 from continua.methods.dynamics.even import even_series, without_gaps
 from continua.methods.dynamics.observations import Scaling
+from continua.methods.dynamics.rows import between, by_series
 from continua.nets import Fixed
 
 _BEYOND = 0.5  # how far past the last row, as a share of all rows
@@ -81,27 +82,17 @@ class Iterates(eqx.Module):
 
     def __call__(self, points: Any) -> np.ndarray:
         """Values `(m, C)` at points `(m, d)`: times, with the series before them."""
-        points = np.asarray(points, float)
-        several = points.shape[1] > 1
-        series = np.rint(points[:, 0]).astype(int) if several else np.zeros(len(points), int)
-        found = np.full((len(points), self.values[0].shape[2]), np.nan)
-        for r in np.unique(series):
-            here = series == r
-            found[here] = self._one(int(r), points[here, -1])
-        return found
+        return by_series(points, self.values[0].shape[2], self._one)
 
     def _one(self, r: int, t: np.ndarray) -> np.ndarray:
         times, scaling = self.times[r], self.model.scaling
-
-        def between(table):
-            return np.stack([np.interp(t, times, c, np.nan, np.nan) for c in table.T], axis=-1)
-
-        center = scaling.decode(between(self.values[r].mean(axis=0)))
+        center = scaling.decode(between(t, times, self.values[r].mean(axis=0)))
         if not self.deviation:
             return center
         ahead = np.arange(len(times)) - self.measured[r]
         off = self.errors[np.clip(ahead, 0, len(self.errors) - 1)]
-        wide = between(np.sqrt(self.values[r].var(axis=0) + off**2)) * np.asarray(scaling.std)
+        wide = between(t, times, np.sqrt(self.values[r].var(axis=0) + off**2))
+        wide = wide * np.asarray(scaling.std)
         return wide * center if scaling.log else wide
 
     def simulate(self, start: Any, steps: int, *, member: int = 0) -> np.ndarray:

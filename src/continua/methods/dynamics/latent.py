@@ -21,33 +21,15 @@ from continua.core.solution import Solution
 from continua.methods.base import AbstractLearnedMethod, Support, asked
 from continua.methods.dynamics.latent_model import LatentModel, Pace, Window
 from continua.methods.dynamics.observations import scaling_of
-from continua.methods.dynamics.rows import Rows
+from continua.methods.dynamics.rows import Rows, between, by_series
 from continua.methods.dynamics.sequences import SequenceScaling, sequence_scaling
 from continua.nets import compiled
 from continua.problems import Series, SeriesProblem
-from continua.train import AbstractSampler, Adam, Cosine, Shuffled, Stage, Training
+from continua.train import Adam, Cosine, Ramped, Shuffled, Stage, Training
 
 _BEYOND = 0.5  # spans of a window that are forecast beyond the last row
 _NORMAL = 1.4826  # deviation of a normal number over the median of its size
 _EVEN = 1e-3  # of a step, by which the times of rows may differ from those of the grid
-
-
-class Annealed(AbstractSampler):
-    """Minibatches, and the weight of the divergences.
-
-    **Arguments:**
-
-    - `windows`: all of them, shuffled.
-    - `steps`: after how many the weight is 1.
-    """
-
-    windows: Shuffled
-    steps: int = eqx.field(static=True)
-
-    def sample(self, step, model, *, key):
-        rows = self.windows.sample(step, model, key=key)
-        done = jnp.asarray(step).astype(rows.values.dtype)
-        return rows, jnp.minimum((done + 1.0) / self.steps, 1.0)
 
 
 def latent_steps(steps: int, learning_rate: float = 5e-3) -> Training:
@@ -61,21 +43,38 @@ def latent_steps(steps: int, learning_rate: float = 5e-3) -> Training:
     return Training((Stage(Adam(learning_rate, Cosine(0.02), clip=1.0), steps),))
 
 
-class _AbstractLatent(AbstractLearnedMethod):
-    """What the latent ODE and the latent SDE have in common."""
+@dataclasses.dataclass(frozen=True)
+class AbstractLatent(AbstractLearnedMethod):
+    """Hidden dynamics behind series; subclasses state whether they are `noisy`.
 
-    states: int
-    width: int
-    depth: int
-    context: int
-    substeps: int
-    window: int | None
-    time_dependent: bool
-    draws: int
-    batch_size: int
-    positive: bool | None
-    training: Training
+    **Arguments:**
+
+    - `states`: hidden ones, 4.
+    - `width`, `depth`: of the networks, 32 and 2; `context`: what the reader keeps, 32.
+    - `substeps`: steps between two rows, 2: of Runge and Kutta, with noise of Euler and
+      Maruyama.
+    - `window`: rows of a piece of a long series, `None` for whole series up to 100 rows.
+    - `time_dependent`: whether the dynamics see the time since the first row, `False`.
+    - `draws`: of the answers, 100.
+    - `batch_size`: windows in a step, 64.
+    - `positive`: learn logarithms; `None` decides by the data.
+    - `training`: Adam with a cosine.
+    """
+
+    states: int = 4
+    width: int = 32
+    depth: int = 2
+    context: int = 32
+    substeps: int = 2
+    window: int | None = None
+    time_dependent: bool = False
+    draws: int = 100
+    batch_size: int = 64
+    positive: bool | None = None
+    training: Training = latent_steps(2000)
+
     noisy: ClassVar[bool]
+    kind: ClassVar[str] = "learned"
     amortised: ClassVar[bool] = False
     precision: ClassVar[str] = "float32"
 
@@ -109,11 +108,11 @@ class _AbstractLatent(AbstractLearnedMethod):
             key=key,
         )
 
-    def batches(self, problem) -> Annealed:
+    def batches(self, problem) -> Ramped:
         layout = layout_of(problem, self.window, self.substeps, self.positive)
         pieces = [w for r in range(len(layout.series)) for w in layout.training(r)]
         windows = jax.tree.map(lambda *x: jnp.stack(x), *pieces)
-        return Annealed(Shuffled(windows, self.batch_size), max(1, self.training.steps // 4))
+        return Ramped(Shuffled(windows, self.batch_size), max(1, self.training.steps // 4))
 
     def loss(self, model: LatentModel, batch, *, key):
         windows, weight = batch
@@ -143,65 +142,29 @@ class _AbstractLatent(AbstractLearnedMethod):
 
 
 @dataclasses.dataclass(frozen=True)
-class LatentODE(_AbstractLatent):
+class LatentODE(AbstractLatent):
     """A hidden ordinary differential equation, its start told by a network that reads the
     series backwards.
 
-    **Arguments:**
-
-    - `states`: hidden ones, 4.
-    - `width`, `depth`: of the networks, 32 and 2; `context`: what the reader keeps, 32.
-    - `substeps`: Runge-Kutta steps between two rows, 2.
-    - `window`: rows of a piece of a long series, `None` for whole series up to 100 rows.
-    - `time_dependent`: whether the dynamics see the time since the first row, `False`.
-    - `draws`: of the answers, 100.
-    - `batch_size`: windows in a step, 64.
-    - `positive`: learn logarithms; `None` decides by the data.
-    - `training`: Adam with a cosine.
+    **Arguments:** as `AbstractLatent`.
 
     **Reference:** rubanova2019latent
     """
 
-    states: int = 4
-    width: int = 32
-    depth: int = 2
-    context: int = 32
-    substeps: int = 2
-    window: int | None = None
-    time_dependent: bool = False
-    draws: int = 100
-    batch_size: int = 64
-    positive: bool | None = None
-    training: Training = latent_steps(2000)
-
-    kind: ClassVar[str] = "learned"
     reference: ClassVar[str] = "rubanova2019latent"
     noisy: ClassVar[bool] = False
 
 
 @dataclasses.dataclass(frozen=True)
-class LatentSDE(_AbstractLatent):
+class LatentSDE(AbstractLatent):
     """A hidden stochastic differential equation (Ito, diagonal noise), with a posterior that
     is steered by the data still to come.
 
-    **Arguments:** as `LatentODE`; `substeps` are of Euler and Maruyama, 2.
+    **Arguments:** as `AbstractLatent`.
 
     **Reference:** li2020scalable
     """
 
-    states: int = 4
-    width: int = 32
-    depth: int = 2
-    context: int = 32
-    substeps: int = 2
-    window: int | None = None
-    time_dependent: bool = False
-    draws: int = 100
-    batch_size: int = 64
-    positive: bool | None = None
-    training: Training = latent_steps(2000)
-
-    kind: ClassVar[str] = "learned"
     reference: ClassVar[str] = "li2020scalable"
     noisy: ClassVar[bool] = True
 
@@ -449,17 +412,14 @@ class Generated(eqx.Module):
 
     def __call__(self, points: Any) -> np.ndarray:
         """Values `(m, c)` at points `(m, 2)`: the number of the series, and times."""
-        points = np.asarray(points, float)
-        numbers, where = np.unique(np.rint(points[:, 0]).astype(int), return_inverse=True)
-        paths = self.sample(numbers)
+        numbers = np.unique(np.rint(np.asarray(points, float)[:, 0]).astype(int))
+        paths = self.sample(numbers)  # all in one program
         at = self.made.begin + self.made.unit * np.arange(paths.shape[1])
-        found = np.empty((len(points), paths.shape[2]))
-        for i in range(len(numbers)):
-            rows = where == i
-            for c in range(paths.shape[2]):
-                column = paths[i, :, c]
-                found[rows, c] = np.interp(points[rows, 1], at, column, np.nan, np.nan)
-        return found
+
+        def one(number: int, t: np.ndarray) -> np.ndarray:
+            return between(t, at, paths[np.searchsorted(numbers, number)])
+
+        return by_series(points, paths.shape[2], one)
 
     def sample(self, numbers: Any) -> np.ndarray:
         """Series with noise at the nodes `(n, G + 1, c)`, by their numbers."""

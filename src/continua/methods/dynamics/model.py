@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -58,6 +59,19 @@ class Dynamics(eqx.Module):
         y = jnp.asarray(self.scaling.decode(z))
         recovered = {n: p.decode(self.raw[n]) for n, p in self.unknown.items()}
         return slope + self.scaling.rate(y, self.known(t, y, recovered))
+
+
+def members_of(make: Callable[[Any], Any], count: int, *, key) -> Any:
+    """Models from different starts as one, with a leading axis on all arrays.
+
+    **Arguments:**
+
+    - `make`: `key` to a model.
+    - `count`: how many.
+    """
+    made = [eqx.partition(make(k), eqx.is_array) for k in jax.random.split(key, count)]
+    arrays = jax.tree.map(lambda *x: jnp.stack(x), *(a for a, _ in made))
+    return eqx.combine(arrays, made[0][1])
 
 
 def states_of(problem: Any) -> tuple[str, ...]:

@@ -13,7 +13,6 @@ are one trajectory. A few networks from different starts give the spread.
 """
 
 import dataclasses
-from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar
 
@@ -25,30 +24,12 @@ import numpy as np
 from continua.core.solution import Estimate, Solution
 from continua.methods.base import YES, AbstractLearnedMethod, Support, asked, beyond
 from continua.methods.dynamics.forecast import Forecast, forecast_of
-from continua.methods.dynamics.model import Dynamics, known_part, states_of
+from continua.methods.dynamics.model import Dynamics, known_part, members_of, states_of
 from continua.methods.dynamics.observations import scaling_of, segments_of
 from continua.methods.dynamics.rollout import rollout
 from continua.methods.fields.field import Parameter
 from continua.nets import VectorField
-from continua.train import AbstractSampler, Adam, Cosine, Stage, Training
-
-
-class Ramped(AbstractSampler):
-    """All data at every step, and how far training has come.
-
-    **Arguments:**
-
-    - `data`: a dictionary of arrays.
-    - `steps`: after how many `progress` is 1.
-    """
-
-    data: Mapping[str, Any]
-    steps: int = eqx.field(static=True)
-
-    def sample(self, step, model, *, key):
-        dtype = self.data["times"].dtype
-        progress = jnp.minimum(jnp.asarray(step).astype(dtype) / self.steps, 1.0)
-        return {**self.data, "progress": progress}
+from continua.train import Adam, Cosine, FullBatch, Ramped, Stage, Training
 
 
 def fit_steps(steps: int, learning_rate: float = 1e-2) -> Training:
@@ -134,10 +115,7 @@ class NeuralODE(AbstractLearnedMethod):
             starts = jnp.asarray(segments.starts, field.scale.dtype)
             return field, raw, starts
 
-        keys = jax.random.split(key, self.members)
-        stacked = [eqx.partition(member(k), eqx.is_array) for k in keys]
-        arrays = jax.tree.map(lambda *x: jnp.stack(x), *(a for a, _ in stacked))
-        field, raw, starts = eqx.combine(arrays, stacked[0][1])
+        field, raw, starts = members_of(member, self.members, key=key)
         known = known_part(problem)
         return Dynamics(field, raw, starts, known, unknown, scaling, states)
 
@@ -150,15 +128,16 @@ class NeuralODE(AbstractLearnedMethod):
             name: jnp.asarray(getattr(segments, name), dtype)
             for name in ("times", "values", "mask", "follows")
         }
-        return Ramped(data, max(1, self.training.steps // 2))
+        return Ramped(FullBatch(data), max(1, self.training.steps // 2))
 
     def loss(self, model, batch, *, key):
+        batch, progress = batch
         parts = eqx.filter_vmap(
             lambda member: self._parts(member, batch), in_axes=(eqx.if_array(0),)
         )(model)
         parts = {name: jnp.mean(value) for name, value in parts.items()}
         # Continuity asked for at once would lock the starts where the noise put them.
-        weight = self.continuity * (0.01 + 0.99 * batch["progress"])
+        weight = self.continuity * (0.01 + 0.99 * progress)
         total = parts["data"] + weight * parts["gaps"] + self.penalty * parts["network"]
         return total, parts
 

@@ -15,11 +15,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from continua.methods.dynamics.reader import AbstractReader, reader_steps
 from continua.methods.dynamics.sequences import path_size
-from continua.methods.dynamics.stable_sde import StochasticNetwork, TrackCoding, check_sizes
+from continua.methods.dynamics.stable_sde import (
+    AbstractStochasticReader,
+    StochasticNetwork,
+    TrackCoding,
+)
 from continua.nets import MLP, Linear
-from continua.train import Training
 
 
 class FreeField(eqx.Module):
@@ -44,37 +46,17 @@ class FreeField(eqx.Module):
 
 
 @dataclasses.dataclass(frozen=True)
-class NaiveNeuralSDE(AbstractReader):
+class NaiveNeuralSDE(AbstractStochasticReader):
     """A free neural stochastic equation from the first row on, a baseline.
 
-    **Arguments:**
-
-    - `hidden`: size of the state and of all layers, 32.
-    - `depth`: hidden layers of drift and noise, 1.
-    - `horizon`: time of the longest series, 10.
-    - `draws`: of the noise, averaged in answers, 10; in training there is one.
-    - `batch_size`: series in a step of training, 32.
-    - `training`: Adam with a cosine.
+    **Arguments:** as `AbstractStochasticReader`; `depth` of drift and noise.
 
     **Raises:** `InputError` for sizes below 1 and a horizon that is not positive.
 
     **Reference:** kidger2022neural
     """
 
-    hidden: int = 32
-    depth: int = 1
-    horizon: float = 10.0
-    draws: int = 10
-    batch_size: int = 32
-    training: Training = reader_steps(600)
-
-    kind: ClassVar[str] = "learned"
     reference: ClassVar[str] = "kidger2022neural"
-    amortised: ClassVar[bool] = False
-    precision: ClassVar[str] = "float32"
-
-    def __post_init__(self):
-        check_sizes(self)
 
     @property
     def coding(self) -> TrackCoding:

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int
 
 from continua.core.errors import InputError
 from continua.core.solution import Solution
-from continua.methods.base import AbstractDirectMethod, Prepared, Support
+from continua.methods.base import AbstractDirectMethod, Prepared, Support, asked
 from continua.methods.dynamics.even import even_series, evenly_spaced, without_gaps
 from continua.methods.dynamics.iterates import AbstractMap, iterates_of, with_deviation
 from continua.methods.dynamics.observations import Scaling, scaling_of
@@ -158,7 +158,11 @@ class Reservoir(AbstractDirectMethod):
             raise InputError(f"got {self.leak:g}", where="Reservoir.leak", fix="give 0 to 1")
 
     def supports(self, problem) -> Support:
-        return evenly_spaced(problem, self.name, _SHORTEST)
+        if not (known := asked(problem, self.name, ("forecast",))).ok:
+            return known
+        if problem.equation is not None:
+            return Support(False, f"{self.name} uses no equation, NeuralODE does")
+        return evenly_spaced(problem, self.name, _SHORTEST, "NeuralODE")
 
     def ladder(self, problem) -> tuple["Reservoir", ...]:
         return tuple(dataclasses.replace(self, size=n) for n in (100, 300, 1000))

@@ -260,57 +260,60 @@ class StochasticNetwork(eqx.Module):
         return self.head(self.states(series, key=key)[-1])
 
 
-def check_sizes(reader: Any) -> None:
-    """Sizes are 1 or more and the horizon lies ahead.
-
-    **Arguments:**
-
-    - `reader`: by a stochastic equation.
-
-    **Raises:** `InputError` where they do not.
-    """
-    for name in ("hidden", "batch_size", "draws"):
-        if (got := getattr(reader, name)) < 1:
-            raise InputError(f"got {got}", where=f"{reader.name}.{name}", fix="give 1 or more")
-    if not reader.horizon > 0:
-        raise InputError(
-            f"got {reader.horizon:g}", where=f"{reader.name}.horizon", fix="give a positive time"
-        )
-
-
 @dataclasses.dataclass(frozen=True)
-class AbstractStableSDE(AbstractReader):
-    """A reader by a stochastic equation of the kind `form`, which subclasses state.
+class AbstractStochasticReader(AbstractReader):
+    """A reader by a stochastic equation, answers averaged over draws of its noise.
 
     **Arguments:**
 
     - `hidden`: size of the state and of all layers, 32.
     - `depth`: hidden layers of the drift, 1.
-    - `clip`: whether drift and noise are limited, `True`.
     - `horizon`: time of the longest series, 10.
-    - `counts`: whether the numbers of measurements are channels of the path, `False`.
     - `draws`: of the noise, averaged in answers, 10; in training there is one.
     - `batch_size`: series in a step of training, 32.
     - `training`: Adam with a cosine.
+
+    **Raises:** `InputError` for sizes below 1 and a horizon that is not positive.
     """
 
     hidden: int = 32
     depth: int = 1
-    clip: bool = True
     horizon: float = 10.0
-    counts: bool = False
     draws: int = 10
     batch_size: int = 32
     training: Training = reader_steps(600)
 
-    form: ClassVar[str]
     kind: ClassVar[str] = "learned"
-    reference: ClassVar[str] = "oh2024stable"
     amortised: ClassVar[bool] = False
     precision: ClassVar[str] = "float32"
 
     def __post_init__(self):
-        check_sizes(self)
+        for name in ("hidden", "batch_size", "draws"):
+            if (got := getattr(self, name)) < 1:
+                raise InputError(f"got {got}", where=f"{self.name}.{name}", fix="give 1 or more")
+        if not self.horizon > 0:
+            raise InputError(
+                f"got {self.horizon:g}",
+                where=f"{self.name}.horizon",
+                fix="give a positive time",
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class AbstractStableSDE(AbstractStochasticReader):
+    """A reader by a stochastic equation of the kind `form`, which subclasses state.
+
+    **Arguments:** as `AbstractStochasticReader`, and
+
+    - `clip`: whether drift and noise are limited, `True`.
+    - `counts`: whether the numbers of measurements are channels of the path, `False`.
+    """
+
+    clip: bool = True
+    counts: bool = False
+
+    form: ClassVar[str]
+    reference: ClassVar[str] = "oh2024stable"
 
     @property
     def coding(self) -> TrackCoding:

@@ -22,7 +22,7 @@ from jaxtyping import Array, Float
 
 from continua.core.errors import InputError
 from continua.core.solution import Solution
-from continua.methods.base import AbstractLearnedMethod, Support
+from continua.methods.base import AbstractLearnedMethod, Support, asked
 from continua.methods.dynamics.even import delayed, even_series, evenly_spaced, without_gaps
 from continua.methods.dynamics.forcing import AdaptiveForcing, forced_rollout
 from continua.methods.dynamics.iterates import (
@@ -32,6 +32,7 @@ from continua.methods.dynamics.iterates import (
     iterates_of,
     with_deviation,
 )
+from continua.methods.dynamics.model import members_of
 from continua.methods.dynamics.observations import Scaling, scaling_of
 from continua.nets import Fixed, ShallowPLRNN, VectorField
 from continua.train import AbstractSampler, Adam, Exponential, Stage, Training
@@ -280,7 +281,11 @@ class TeacherForcing(AbstractLearnedMethod):
 
     def supports(self, problem) -> Support:
         lost = (self.dimension - 1) * self.delay
-        return evenly_spaced(problem, self.name, lost + _SHORTEST)
+        if not (known := asked(problem, self.name, ("forecast",))).ok:
+            return known
+        if problem.equation is not None:
+            return Support(False, f"{self.name} uses no equation, NeuralODE does")
+        return evenly_spaced(problem, self.name, lost + _SHORTEST, "NeuralODE")
 
     def generate(self, problem) -> None:
         """Teacher forcing needs no data but the series of the problem."""
@@ -310,10 +315,7 @@ class TeacherForcing(AbstractLearnedMethod):
             lift = jax.random.normal(second, (spare, count)) / count**0.5 if spare else None
             return cell, lift, None
 
-        keys = jax.random.split(key, self.members)
-        stacked = [eqx.partition(member(k), eqx.is_array) for k in keys]
-        arrays = jax.tree.map(lambda *x: jnp.stack(x), *(a for a, _ in stacked))
-        cell, lift, readout = eqx.combine(arrays, stacked[0][1])
+        cell, lift, readout = members_of(member, self.members, key=key)
         alpha = 1.0 if isinstance(self.forcing, AdaptiveForcing) else self.forcing
         (t, _), *_ = even_series(problem)
         interval = float(t[-1] - t[0]) / (len(t) - 1)
