@@ -21,6 +21,7 @@ from continua.problems import (
     PROBLEMS,
     extended,
     get,
+    numerical,
     solve_cavity,
     solve_elliptic,
     solve_shock,
@@ -45,14 +46,24 @@ SHORT, TIMES = 0.01, 21  # part of the horizon, and times in it
 RESIDUAL = 2e-2
 
 
+def forget_references():
+    """Empties what keeps solved references, under whatever settings they were solved."""
+    for module in (numerical, solve_cavity, solve_elliptic, solve_shock):
+        for kept in vars(module).values():
+            getattr(kept, "cache_clear", lambda: None)()
+
+
 @pytest.fixture(autouse=True)
 def cheap_references(monkeypatch):
     """References of a thousandth or so: bounds are above a hundredth."""
+    forget_references()
     monkeypatch.setattr(extended, "AVAILABLE", False)  # double precision is enough
     monkeypatch.setattr(solve_cavity, "_MODES", (8, 12))
     monkeypatch.setattr(solve_elliptic, "_SIZES", {1: (32, 48), 2: (24, 32)})
     fewer = {1: 800, 2: 64}
     monkeypatch.setattr(solve_shock, "CELLS", {a: fewer[a] for a in solve_shock.CELLS})
+    yield
+    forget_references()
 
 
 def kind_of(problem) -> str:
