@@ -244,6 +244,26 @@ def test_many_curves_stand_in_columns():
     assert figure.get_figwidth() > figure.get_figheight()
 
 
+def test_answers_for_series_are_counted_and_laws_lie_side_by_side():
+    def of(values, method, numbers):
+        columns = {n: (("series",), np.asarray(v, float)) for n, v in values.items()}
+        coords = {"series": np.asarray(numbers, float)}
+        return xarray.Dataset(columns, coords=coords, attrs={"method": method})
+
+    found = of({"a": [1, 0.9, 0.2, 0.1], "b": [0, 0.1, 0.8, 0.9]}, "M", range(4))
+    true = of({"a": [1, 0, 0], "b": [0, 1, 1]}, "data", [1, 2, 3])
+    (panel,) = draw(found, true).axes
+    assert [t.get_text() for t in panel.texts] == ["1", "0", "0", "2"]
+    (panel,) = draw(of({"u": [1, 2, 3]}, "M", range(3)), of({"u": [2, 4]}, "data", [1, 2])).axes
+    points = next(line for line in panel.lines if line.get_marker() == "o")
+    np.testing.assert_array_equal(points.get_xydata(), [[2, 2], [4, 3]])
+
+    t = np.linspace(0, 1, 5)
+    many = xarray.Dataset({"u": (("series", "t"), np.outer(np.arange(3), t))}, coords={"t": t})
+    left, right = draw(many.isel(series=slice(0, 2)), many).axes
+    assert (len(left.lines), len(right.lines)) == (3, 2)  # the data first
+
+
 def test_show_tells_conditions_ranges_and_source(capsys):
     assert main(["show", "heat_disk"]) == 0
     text = capsys.readouterr().out

@@ -61,6 +61,36 @@ def test_solve_keeps_its_promise_about_the_folder(tmp_path, capsys):
     assert all(set(columns.split()) <= set(row) for row in rows)
 
 
+def patients(path, told="sick,well"):
+    """Two kinds of series, six of each, and their table."""
+    rng = np.random.default_rng(0)
+    lines = ["time,patient,heart,outcome,part"]
+    for i in range(12):
+        for t in np.arange(12.0):
+            heart = np.sin((0.5 + i % 2) * t) + 0.05 * rng.standard_normal()
+            part = "test" if i >= 8 else "train"
+            lines.append(f"{t},p{i},{heart:.3f},{told.split(',')[i % 2]},{part}")
+    path.write_text("\n".join(lines))
+    return str(path)
+
+
+@pytest.mark.parametrize(("told", "task"), [("sick,well", "classify"), ("1.5,2.5", "regress")])
+def test_answers_for_whole_series_end_in_a_report(tmp_path, capsys, told, task):
+    table, out = patients(tmp_path / "patients.csv", told), tmp_path / "run"
+    words = ["--target", "outcome", "--test", "part", "--task", task, "--out", str(out)]
+    assert main(["fit", table, *words]) == 0
+    assert "patients by RandomConvolutions" in capsys.readouterr().out
+    assert (out / "plots" / "solution_RandomConvolutions.png").exists()
+    assert "RandomConvolutions" in (out / "report.html").read_text()
+
+
+def test_a_column_of_words_asks_for_its_role(tmp_path, capsys):
+    assert main(["fit", patients(tmp_path / "patients.csv")]) == 2
+    told = capsys.readouterr().err
+    assert "'sick' is not a number" in told
+    assert "--target" in told
+
+
 def test_a_run_does_not_overwrite_another_unasked(tmp_path, capsys):
     out = str(tmp_path / "run")
     assert main(["solve", "lorenz", "--out", out, "--json"]) == 0

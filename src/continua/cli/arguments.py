@@ -45,8 +45,9 @@ class Fit:
 
     file: Positional[str]
     """A time column and a column for each variable; gaps and an id column are fine."""
-    method: str = "NeuralODE"
-    """Its name; options of the method follow, as in `solve`."""
+    method: str | None = None
+    """Its name; options of the method follow, as in `solve`. By default NeuralODE, for classes
+    and numbers of whole series RandomConvolutions, for new series LatentSDE."""
     time: str | None = None
     """The time column; by default found by its name."""
     id: str | None = None

@@ -29,6 +29,12 @@ from continua.core.errors import InputError
 from continua.problems import hide, series_from_csv
 from continua.solve import chosen_method, parse_budget, solve
 
+# What learns from series where no method was named, NeuralODE apart.
+_LEARNERS = {
+    **dict.fromkeys(("classify", "regress"), "RandomConvolutions"),
+    "generate": "LatentSDE",
+}
+
 
 def run_solve(command: args.Solve, rest: list[str]) -> int:
     """`continua solve`."""
@@ -47,7 +53,8 @@ def run_solve(command: args.Solve, rest: list[str]) -> int:
 def run_fit(command: args.Fit, rest: list[str]) -> int:
     """`continua fit`."""
     problem = _series_to_fit(command)
-    method = chosen_method(problem, parse_method(command.method, rest))
+    name = command.method or _LEARNERS.get(getattr(problem, "task", ""), "NeuralODE")
+    method = chosen_method(problem, parse_method(name, rest))
     settings = _Settings("fit", command.seed, command.budget, command.precision)
     _begin(command, problem, method, settings)
     return _run(problem, method, settings, command.out, as_json=command.json)

@@ -237,10 +237,27 @@ def _reference(folder: pathlib.Path, problem):
             return file.load()
     if problem.kind != "series":
         return None
-    one = problem.series[0]
-    variables = {v: (("t",), np.asarray(one.y)[:, i]) for i, v in enumerate(problem.variables)}
-    data = xarray.Dataset(variables, coords={"t": np.asarray(one.t)}, attrs={"method": "data"})
+    kind = {"method": "data"}
+    if problem.task in ("classify", "regress"):
+        shown = list(problem.tested or problem.learned)
+        targets = np.array([problem.targets[i] for i in shown])
+        truths = {n: (targets == n).astype(float) for n in problem.classes} or {"target": targets}
+        variables = {name: (("series",), values) for name, values in truths.items()}
+        return xarray.Dataset(variables, coords={"series": np.array(shown, float)}, attrs=kind)
+    if problem.task == "generate":
+        parts = [_as_dataset(s, problem) for s in problem.held_out() or problem.training()]
+        return xarray.concat(parts, "series", join="outer").assign_attrs(kind)
+    data = _as_dataset(problem.series[0], problem).assign_attrs(kind)
     return data if len(problem.series) == 1 else data.expand_dims("series")
+
+
+def _as_dataset(series, problem):
+    import numpy as np
+    import xarray
+
+    columns = zip(problem.variables, np.asarray(series.y).T, strict=True)
+    variables = {name: (("t",), column) for name, column in columns}
+    return xarray.Dataset(variables, coords={"t": np.asarray(series.t)})
 
 
 def _training(folder: pathlib.Path) -> dict[str, list[dict[str, Any]]]:

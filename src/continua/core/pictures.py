@@ -7,6 +7,7 @@ import numpy as np
 _WIDTH = 6.4
 _ROWS = 7  # panels of curves above each other, at the most
 _SMALL = (4.8, 3.6)  # inches
+_LINES = 40  # series in one panel, at the most
 _APART = 100.0  # ratio of sizes above which curves do not share an axis
 _MAP, _DIFFERENCE = "viridis", "RdBu_r"
 _BESIDE = ("_std", "_paths")  # ends of the names of what is drawn with an unknown
@@ -19,6 +20,9 @@ def draw(dataset: Any, reference: Any = None, held_out: float | None = None) -> 
     has `NAME_std`, and thin lines where it has `NAME_paths`), maps over two; over three
     the first, the middle and the last map, beside a reference the last. Points without a
     value, as outside of a region, stay white. Of further coordinates the middle is shown.
+    Answers for whole series, over their numbers: how often each class was taken for each, or
+    a number against the true one. Several series of a reference are drawn all together,
+    beside those of the dataset.
 
     **Arguments:**
 
@@ -30,7 +34,11 @@ def draw(dataset: Any, reference: Any = None, held_out: float | None = None) -> 
     """
     names = _names(dataset)
     dimensions = dataset[names[0]].dims
-    if dimensions[0] in ("series", "sample"):
+    if dimensions == ("series",) and reference is not None:
+        return _answers(dataset.sel(series=reference["series"]), reference, names)
+    if reference is not None and reference.sizes.get("series", 1) > 1:
+        return _laws(dataset, reference, names)
+    if dimensions[0] in ("series", "sample") and len(dimensions) > 1:
         dataset = dataset.isel({dimensions[0]: 0})
         reference = None if reference is None else reference.isel({dimensions[0]: 0})
         dimensions = dimensions[1:]
@@ -185,6 +193,50 @@ def _curves(dataset, reference, names, axis, held_out):
         panel.set_xlabel(_label(dataset, axis))
         panel.set_ylabel(_label(dataset, name))
     panels[0].legend(fontsize=8)
+    return figure
+
+
+def _answers(dataset, reference, names):
+    """Classes of series, true and found, by their counts; numbers against each other."""
+    figure, panels = _figure(1, 1, *_SMALL)
+    panel, method = panels[0, 0], str(dataset.attrs.get("method", "solution"))
+    if len(names) == 1:
+        exact, found = reference[names[0]].values, dataset[names[0]].values
+        deviation = dataset.get(f"{names[0]}_std")
+        bars = None if deviation is None else 2 * deviation.values
+        panel.errorbar(exact, found, yerr=bars, ls="", marker="o", ms=4, lw=0.8)
+        panel.axline((exact.mean(), exact.mean()), slope=1, color="black", lw=0.8, ls="--")
+        panel.set_xlabel(f"{_label(dataset, names[0])}, true")
+        panel.set_ylabel(f"{_label(dataset, names[0])}, {method}")
+        return figure
+    exact, found = (np.stack([d[n].values for n in names]) for d in (reference, dataset))
+    counts = np.zeros((len(names), len(names)), int)
+    np.add.at(counts, (exact.argmax(axis=0), found.argmax(axis=0)), 1)
+    panel.imshow(counts, cmap="Blues", vmin=0)
+    if len(names) <= _ROWS:
+        for (i, j), count in np.ndenumerate(counts):
+            colour = "white" if 2 * count > counts.max() else "black"
+            panel.text(j, i, str(count), ha="center", va="center", color=colour)
+    panel.set_xticks(range(len(names)), names, rotation=45 if len(names) > 4 else 0)
+    panel.set_yticks(range(len(names)), names)
+    panel.set_xlabel(f"{method}, most probable class")
+    panel.set_ylabel("true class")
+    return figure
+
+
+def _laws(dataset, reference, names):
+    """Series of the data and of the dataset, side by side on the same axes."""
+    figure, panels = _figure(len(names), 2, _WIDTH + 1.0, 2.2 * len(names) + 0.6)
+    for row, name in zip(panels, names, strict=True):
+        for panel, source in zip(row, (reference, dataset), strict=True):
+            time = source[name].dims[-1]
+            for series in source[name].values[:_LINES]:
+                there = np.isfinite(series)
+                panel.plot(source[time].values[there], series[there], lw=0.6, alpha=0.6)
+            panel.set_title(str(source.attrs.get("method", "solution")), fontsize=9)
+            panel.set_xlabel(_label(dataset, time))
+            panel.set_ylabel(_label(dataset, name))
+        row[1].set_ylim(row[0].get_ylim())
     return figure
 
 

@@ -14,7 +14,7 @@ from continua.problems.conditions import Measurements
 from continua.problems.series import Series, SeriesProblem
 
 _TIME_NAMES = ("t", "time", "year", "date", "day", "hour", "minute", "second", "month", "week")
-_ID_NAMES = ("id", "series", "subject", "group")
+_ID_NAMES = ("id", "series", "subject", "patient", "group")
 _GAPS = ("", "na", "n/a", "nan", "null", "none", "-")
 _TESTED = ("test", "true", "yes", "1", "1.0")
 _FEWEST_ROWS = 3
@@ -87,7 +87,8 @@ class Table:
                 raise InputError(
                     f"'{text}' is not a number",
                     where=self.place(i, column),
-                    fix="correct it, leave gaps empty, or leave this column out",
+                    fix="correct it, leave gaps empty, leave this column out, or say what it is: "
+                    "--id, --target, --test or --statics",
                 ) from error
             if not math.isfinite(values[i]):
                 raise InputError(f"'{text}' is not finite", where=self.place(i, column))
