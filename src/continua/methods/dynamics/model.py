@@ -10,7 +10,6 @@ from jaxtyping import Array, Float
 
 from continua.methods.dynamics.observations import Scaling
 from continua.methods.fields.field import Parameter
-from continua.nets import VectorField
 
 
 class KnownPart(eqx.Module):
@@ -35,7 +34,7 @@ class Dynamics(eqx.Module):
 
     **Arguments:**
 
-    - `field`: `g` in scaled coordinates, or `None`.
+    - `field`: `g` in scaled coordinates, `(t, z)`, or `None`.
     - `raw`: free numbers of the unknown parameters; `unknown`: what they stand for.
     - `starts`: scaled states at the heads of the segments `(m, s)`.
     - `known`: `f`, or `None`.
@@ -43,7 +42,7 @@ class Dynamics(eqx.Module):
     - `states`: names.
     """
 
-    field: VectorField | None
+    field: Callable | None
     raw: dict[str, Float[Array, "..."]]
     starts: Float[Array, "... m s"]
     known: KnownPart | None

@@ -3,7 +3,8 @@ r"""A network as the unknown part of the dynamics of observed series.
     dy/dt = f(t, y, p) + g_theta(y),
 
 `f` a formula that may hold unknown parameters `p` (or nothing), `g` a bounded network
-in scaled coordinates `z`. Trajectories through the measurements are found by multiple
+in scaled coordinates `z`, of second order, of Hamilton's form or with hidden states where
+that is asked for (`fields.py`). Trajectories through the measurements are found by multiple
 shooting: series are cut into segments, each with a free start `z_k`, and
 
     L = mean |z(t_i) - z_i|^2 + c mean |z_k(end) - z_{k+1}|^2 + n mean |g|^2,
@@ -21,14 +22,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from continua.core.errors import InputError, suggest
 from continua.core.solution import Estimate, Solution
 from continua.methods.base import YES, AbstractLearnedMethod, Support, asked, beyond
+from continua.methods.dynamics.fields import FORMS, field_of, hidden_states, starts_of
 from continua.methods.dynamics.forecast import Forecast, forecast_of
 from continua.methods.dynamics.model import Dynamics, known_part, members_of, states_of
-from continua.methods.dynamics.observations import scaling_of, segments_of
+from continua.methods.dynamics.observations import Scaling, Segments, scaling_of, segments_of
 from continua.methods.dynamics.rollout import rollout
 from continua.methods.fields.field import Parameter
-from continua.nets import VectorField
 from continua.train import Adam, Cosine, FullBatch, Ramped, Stage, Training
 
 
@@ -56,6 +58,12 @@ class NeuralODE(AbstractLearnedMethod):
     - `substeps`: Runge-Kutta steps between two measurements, 4.
     - `continuity`: final weight of the gaps between segments, 10.
     - `penalty`: `n`, weight of the network's size beside a formula, 0.1.
+    - `form`: `"first"`; `"second"`, where what is measured are positions alone;
+      `"hamiltonian"`, where it is coordinates and as many momenta, in this order. The last
+      two are for networks alone.
+    - `augment`: hidden states beside the measured ones, 0; with `"first"` alone.
+    - `grow`: share of each segment that counts at first, the rest by and by in the first half
+      of training; 1. Of use where segments are long.
     - `positive`: learn logarithms; `None` decides by the data.
     - `training`: Adam with weight decay.
 
@@ -69,6 +77,9 @@ class NeuralODE(AbstractLearnedMethod):
     substeps: int = 4
     continuity: float = 10.0
     penalty: float = 0.1
+    form: str = "first"
+    augment: int = 0
+    grow: float = 1.0
     positive: bool | None = None
     training: Training = fit_steps(2000)
 
@@ -76,9 +87,32 @@ class NeuralODE(AbstractLearnedMethod):
     reference: ClassVar[str] = "chen2018neural"
     amortised: ClassVar[bool] = False
 
+    def __post_init__(self):
+        if self.form not in FORMS:
+            fix = suggest(self.form, FORMS)
+            raise InputError(f"got '{self.form}'", where="NeuralODE.form", fix=fix)
+        if self.augment < 0 or (self.augment and self.form != "first"):
+            raise InputError(
+                f"got {self.augment} with the form '{self.form}'",
+                where="NeuralODE.augment",
+                fix='give 0, or 1 or more with form="first"',
+            )
+        if self.form == "hamiltonian" and self.positive:
+            raise InputError(
+                "logarithms have no energy of this form",
+                where="NeuralODE.positive",
+                fix="give None or False",
+            )
+        if not 0 < self.grow <= 1:
+            raise InputError(f"got {self.grow}", where="NeuralODE.grow", fix="give a share up to 1")
+
     def supports(self, problem) -> Support:
         if not (known := asked(problem, "a neural ODE")).ok:
             return known
+        if problem.equation is not None and (self.form != "first" or self.augment):
+            return Support(False, "a neural ODE beside a formula has the states of the formula")
+        if self.form == "hamiltonian" and len(problem.variables) % 2:
+            return Support(False, "Hamilton's form needs coordinates and as many momenta")
         equation = problem.equation
         if equation is not None and equation.space:
             return Support(False, "a neural ODE cannot use an equation with space axes")
@@ -94,9 +128,7 @@ class NeuralODE(AbstractLearnedMethod):
         """A neural ODE needs no data but the series of the problem."""
 
     def init(self, problem, *, key) -> Dynamics:
-        states = states_of(problem)
-        scaling = scaling_of(problem, states, self.positive)
-        segments = segments_of(problem, states, scaling, self.segment)
+        states, scaling, segments = self._pieces(problem)
         unknown = {
             name: Parameter(u.start, u.lower, u.upper)
             for name, u in problem.unknown_parameters.items()
@@ -106,23 +138,31 @@ class NeuralODE(AbstractLearnedMethod):
 
         def member(key):
             first, second = jax.random.split(key)
-            field = VectorField(len(states), width=self.width, depth=self.depth, key=first)
             # A formula is trusted at first; a network alone starts at the right size.
-            start = jnp.asarray(rate * (0.3 if partly else 1.0), field.scale.dtype)
-            field = eqx.tree_at(lambda f: f.scale, field, start)
+            size = rate * (0.3 if partly else 1.0)
+            field = field_of(
+                self.form, scaling, size, width=self.width, depth=self.depth, key=first
+            )
             noise = 0.1 * jax.random.normal(second, (len(unknown),))
             raw = {name: noise[i] for i, name in enumerate(unknown)}
-            starts = jnp.asarray(segments.starts, field.scale.dtype)
+            starts = jnp.asarray(starts_of(segments, self.form, rate), noise.dtype)
             return field, raw, starts
 
         field, raw, starts = members_of(member, self.members, key=key)
         known = known_part(problem)
         return Dynamics(field, raw, starts, known, unknown, scaling, states)
 
-    def batches(self, problem) -> Ramped:
+    def _pieces(self, problem) -> tuple[tuple[str, ...], Scaling, Segments]:
+        """The states, their scaling, and the data in it."""
         states = states_of(problem)
-        scaling = scaling_of(problem, states, self.positive)
-        segments = segments_of(problem, states, scaling, self.segment)
+        if problem.equation is None:
+            states = (*states, *hidden_states(states, self.form, self.augment))
+        positive = False if self.form == "hamiltonian" else self.positive
+        scaling = scaling_of(problem, states, positive)
+        return states, scaling, segments_of(problem, states, scaling, self.segment)
+
+    def batches(self, problem) -> Ramped:
+        _, _, segments = self._pieces(problem)
         dtype = jnp.zeros(()).dtype
         data = {
             name: jnp.asarray(getattr(segments, name), dtype)
@@ -132,6 +172,10 @@ class NeuralODE(AbstractLearnedMethod):
 
     def loss(self, model, batch, *, key):
         batch, progress = batch
+        if self.grow < 1:
+            place = jnp.linspace(0.0, 1.0, batch["mask"].shape[1])
+            shown = place <= self.grow + (1 - self.grow) * progress
+            batch = {**batch, "mask": jnp.where(shown[None, :, None], batch["mask"], 0.0)}
         parts = eqx.filter_vmap(
             lambda member: self._parts(member, batch), in_axes=(eqx.if_array(0),)
         )(model)
@@ -159,8 +203,7 @@ class NeuralODE(AbstractLearnedMethod):
         return {"data": data, "gaps": gaps, "network": network}
 
     def finish(self, model: Dynamics, problem) -> Solution:
-        states = model.states
-        segments = segments_of(problem, states, model.scaling, self.segment)
+        _, _, segments = self._pieces(problem)
         evaluator: Forecast = forecast_of(model, problem, segments, self.substeps)
         parameters = {}
         for name, rule in model.unknown.items():
