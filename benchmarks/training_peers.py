@@ -10,11 +10,10 @@ All runs are warm and interleaved. Of the CDE the error of the last states is re
 the time: `continua` steps once from row to row, with a method of order 2 or 4, since its
 controls are polynomials there; diffrax takes adaptive steps at the tolerances of its
 tutorial, torchcde as many steps of order 4 as continua, or adaptive ones. Of the SDE
-`continua` is `solve_sde`, and `scan by hand` one loop over all paths that draws what it needs,
-which is how `LatentSDE` steps; the
-column `error` is the distance of the divergence from that of continua, in standard errors
-over the paths: the draws are not the same. A library that cannot be imported is a row that
-says so.
+`continua` is `solve_sde`, and `scan by hand` one loop over all paths that draws what it
+needs, which is how `LatentSDE` steps; the column `error` is the distance of the divergence
+from that of continua, in standard errors over the paths: the draws are not the same. A
+library that cannot be imported is a row that says so.
 """
 
 import importlib

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
+from continua.core.errors import InputError
 from continua.core.serialise import load_tree, save_tree
 from continua.equations import Equation
 from continua.methods.classical.parameter_fit import ParameterFit
 from continua.methods.dynamics import SINDy
 from continua.methods.dynamics.library import Library, equation_text
-from continua.methods.dynamics.sindy import thresholded
+from continua.methods.dynamics.sindy import relaxed, thresholded
 from continua.problems import (
     EquationProblem,
     Measurements,
@@ -226,3 +227,69 @@ def test_other_problems_are_refused_with_a_reason(method):
     support = method.supports(object())
     assert not support.ok
     assert "series" in support.reason
+
+
+def candidates(seed=0, noise=0.02):
+    """Rows of nine candidates, of which three make what is seen, and that."""
+    rng = np.random.default_rng(seed)
+    left = rng.standard_normal((400, 9)) @ (np.eye(9) + 0.3 * rng.standard_normal((9, 9)))
+    exact = np.zeros(9)
+    exact[[1, 4, 7]] = 1.0, -0.6, 0.35
+    return left, left @ exact + noise * rng.standard_normal(400), exact
+
+
+def test_a_relaxed_problem_is_solved_to_a_fixed_point():
+    left, right, exact = candidates()
+    threshold, relaxation = 0.2, 0.5
+    found = relaxed(left, right, threshold, relaxation)
+    np.testing.assert_array_equal(found != 0, exact != 0)
+    np.testing.assert_allclose(found, exact, atol=0.01)
+    # What is left of the gradient in the terms that stay vanishes: they are least squares.
+    kept = found != 0
+    np.testing.assert_allclose(left[:, kept].T @ (left @ found - right), 0.0, atol=1e-9)
+    scale = np.array([2.0, 1e3, 1.0, 0.1, 1e-4, 1.0, 5.0, 7.0, 1.0])
+    other = relaxed(left * scale, 3.0 * right, threshold, relaxation)
+    np.testing.assert_allclose(other, 3.0 * found / scale, rtol=1e-9)
+
+
+def test_sparse_fits_are_those_of_pysindy():
+    pysindy = pytest.importorskip("pysindy")
+    left, right, _ = candidates(noise=0.3)
+    left /= np.sqrt((left**2).mean(axis=0))
+    right /= np.sqrt((right**2).mean())
+    for threshold in (0.05, 0.2):
+        theirs = pysindy.STLSQ(threshold=threshold, alpha=0.0, max_iter=20).fit(left, right)
+        np.testing.assert_allclose(thresholded(left, right, threshold), theirs.coef_[0], atol=1e-10)
+        for relaxation in (0.2, 1.0):
+            theirs = pysindy.SR3(
+                reg_weight_lam=threshold**2 / (2 * relaxation),
+                relax_coeff_nu=relaxation,
+                regularizer="L0",
+                max_iter=10_000,
+                tol=1e-14,
+                unbias=True,
+            ).fit(left / np.sqrt(len(left)), right / np.sqrt(len(left)))
+            np.testing.assert_allclose(
+                relaxed(left, right, threshold, relaxation), theirs.coef_[0], atol=1e-8
+            )
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+def test_both_optimizers_find_the_same_equations(noise):
+    t = np.linspace(0, 20, 401)
+    y = simulate(hunters, [30, 4.0], t)
+    y = y * (1 + noise * np.random.default_rng(0).standard_normal(y.shape))
+    found = [
+        solve(SINDy(optimizer=name, members=10), series((t, y), split=15.0)).parameters
+        for name in ("stlsq", "sr3")
+    ]
+    assert set(found[0]) == set(found[1])
+    for name, estimate in found[0].items():
+        assert found[1][name].value == pytest.approx(estimate.value, rel=0.05)
+
+
+def test_another_optimizer_is_refused():
+    with pytest.raises(InputError, match="sr3"):
+        SINDy(optimizer="sr4")
+    with pytest.raises(InputError, match="relaxation"):
+        SINDy(optimizer="sr3", relaxation=0.0)

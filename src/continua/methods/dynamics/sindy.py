@@ -5,12 +5,18 @@ r"""Sparse regression of dynamics on candidate functions, without a network.
 for every pair of neighbouring measurement times, `Theta` the candidates and `Xi` few
 coefficients: no derivative of noisy data is taken. The series enter the integrals as
 smoothing splines. Small coefficients are put to zero again and again (sequentially
-thresholded least squares); many fits to resampled rows decide which stay, and how sure
+thresholded least squares), or found by a relaxed problem (SR3),
+
+    min_{x, w}  mean |Theta x - y'|^2 / 2 + l |w|_0 + |x - w|^2 / (2 n);
+
+many fits to resampled rows decide which stay, and how sure
 they are. Positive variables are fitted by their relative rates, `d log y / dt` on the
 candidates, which suits their noise and keeps them positive.
 """
 
 import dataclasses
+from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -19,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from continua.core.errors import InputError, suggest
 from continua.core.solution import Estimate, Solution
 from continua.methods.base import AbstractDirectMethod, Prepared, Support, asked
 from continua.methods.dynamics.forecast import forecast_of
@@ -31,6 +38,8 @@ from continua.methods.dynamics.observations import (
 )
 
 _CLEAN = 1e-3
+_OPTIMIZERS = ("stlsq", "sr3")
+_MOST_RELAXED, _STILL = 10_000, 1e-12  # iterations of SR3, and change that ends them
 _QUADRATURE = 8  # Gauss points between two measurements
 
 
@@ -71,6 +80,9 @@ class SINDy(AbstractDirectMethod):
 
     - `degree`: of the polynomials in `dy/dt`, 2.
     - `waves`: whether `sin` and `cos` are candidates, `False`.
+    - `optimizer`: `"stlsq"`, sequentially thresholded least squares, or `"sr3"`, sparse
+      relaxed regularised regression, which lets terms come back that once were small.
+    - `relaxation`: `n` of SR3, in which terms have size 1, 1.
     - `threshold`: terms that move a variable by less than this share of its rate are
       dropped, 0.1.
     - `smoothing`: of the splines: 0 goes through the data; `None` chooses by
@@ -79,6 +91,8 @@ class SINDy(AbstractDirectMethod):
       are dropped.
     - `inclusion`: 0.6.
     - `positive`: whether relative rates are fitted; `None` decides by the data.
+
+    **Raises:** `InputError` for another optimizer, and a relaxation that is not positive.
 
     **Reference:** fasel2022ensemble
     """
@@ -90,9 +104,27 @@ class SINDy(AbstractDirectMethod):
     members: int = 50
     inclusion: float = 0.6
     positive: bool | None = None
+    optimizer: str = "stlsq"
+    relaxation: float = 1.0
 
     kind: ClassVar[str] = "learned"
     reference: ClassVar[str] = "fasel2022ensemble"
+
+    def __post_init__(self):
+        if self.optimizer not in _OPTIMIZERS:
+            fix = suggest(self.optimizer, _OPTIMIZERS)
+            raise InputError(f"got '{self.optimizer}'", where="SINDy.optimizer", fix=fix)
+        if not self.relaxation > 0:
+            raise InputError(
+                f"got {self.relaxation}", where="SINDy.relaxation", fix="give a positive number"
+            )
+
+    @property
+    def sparse(self) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        """What finds few coefficients for one variable."""
+        if self.optimizer == "sr3":
+            return partial(relaxed, threshold=self.threshold, relaxation=self.relaxation)
+        return partial(thresholded, threshold=self.threshold)
 
     def supports(self, problem) -> Support:
         return asked(problem, self.name)
@@ -110,7 +142,7 @@ class SINDy(AbstractDirectMethod):
         def program(series):
             smooth = [smooth_series(t, np.log(y) if log else y, self.smoothing) for t, y in series]
             left, right = weak_rows(series, smooth, library, log)
-            found = ensemble(left, right, self.threshold, self.members, self.inclusion, seed)
+            found = ensemble(left, right, self.sparse, self.members, self.inclusion, seed)
             return (*found, smooth)
 
         def finish(outputs) -> Solution:
@@ -229,10 +261,7 @@ def thresholded(left: np.ndarray, right: np.ndarray, threshold: float) -> np.nda
 
     **Reference:** brunton2016discovering
     """
-    size = np.sqrt((left**2).mean(axis=0))
-    size = np.where(size > 0, size, 1.0)
-    target = np.sqrt((right**2).mean()) or 1.0
-    scaled, goal = left / size, right / target
+    scaled, goal, unit = _scaled(left, right)
     active = np.ones(left.shape[1], bool)
     found = np.zeros(left.shape[1])
     for _ in range(left.shape[1] + 1):
@@ -243,18 +272,66 @@ def thresholded(left: np.ndarray, right: np.ndarray, threshold: float) -> np.nda
         if (keep == active).all():
             break
         active = keep
-    return found * target / size
+    return found * unit
+
+
+def relaxed(left: np.ndarray, right: np.ndarray, threshold: float, relaxation: float) -> np.ndarray:
+    r"""Sparse relaxed regularised regression for one variable, then least squares on what
+    it keeps.
+
+        x <- (A^T A / n + I / r)^-1 (A^T b / n + w / r),   w <- x where |x| >= threshold,
+
+    which lowers `|A x - b|^2 / (2 n) + threshold^2 |w|_0 / (2 r) + |x - w|^2 / (2 r)`.
+
+    **Arguments:**
+
+    - `left`, `right`, `threshold`: as `thresholded`.
+    - `relaxation`: `r`, in which terms have size 1.
+
+    **Reference:** champion2020unified
+    """
+    scaled, goal, unit = _scaled(left, right)
+    count, size = scaled.shape
+    matrix = scaled.T @ scaled / count + np.eye(size) / relaxation
+    right_side = scaled.T @ goal / count
+    kept = np.linalg.lstsq(scaled, goal, rcond=1e-12)[0]
+    for _ in range(_MOST_RELAXED):
+        found = np.linalg.solve(matrix, right_side + kept / relaxation)
+        new = np.where(np.abs(found) >= threshold, found, 0.0)
+        moved = np.max(np.abs(new - kept))
+        kept = new
+        if moved < _STILL:
+            break
+    active = kept != 0
+    if active.any():
+        kept[active] = np.linalg.lstsq(scaled[:, active], goal, rcond=1e-12)[0]
+    return kept * unit
+
+
+def _scaled(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Both sides with root mean squares of 1, and the units of the coefficients."""
+    size = np.sqrt((left**2).mean(axis=0))
+    size = np.where(size > 0, size, 1.0)
+    target = np.sqrt((right**2).mean()) or 1.0
+    return left / size, right / target, target / size
 
 
 def ensemble(
     left: np.ndarray,
     right: np.ndarray,
-    threshold: float,
+    sparse: Callable[[np.ndarray, np.ndarray], np.ndarray],
     members: int,
     inclusion: float,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Bagging: terms that most resampled fits keep, refitted to all rows.
+
+    **Arguments:**
+
+    - `left`, `right`: `(n, f)`, `(n, c)`.
+    - `sparse`: `(left, right[:, i])` to few coefficients.
+    - `members`, `inclusion`: as `SINDy`.
+    - `seed`: of the resampling.
 
     **Returns:** coefficients `(c, f)`, and those of the resampled fits `(k, c, f)` on
     the same terms.
@@ -264,13 +341,8 @@ def ensemble(
     rng = np.random.default_rng(seed)
     rows = [rng.integers(0, len(left), len(left)) for _ in range(members)]
     count = right.shape[1]
-    draws = np.stack(
-        [
-            np.stack([thresholded(left[r], right[r, i], threshold) for i in range(count)])
-            for r in rows
-        ]
-    )
-    whole = np.stack([thresholded(left, right[:, i], threshold) for i in range(count)])
+    draws = np.stack([np.stack([sparse(left[r], right[r, i]) for i in range(count)]) for r in rows])
+    whole = np.stack([sparse(left, right[:, i]) for i in range(count)])
     kept = ((draws != 0).mean(axis=0) >= inclusion) & (whole != 0)
 
     def refit(a, b):
