@@ -50,6 +50,21 @@ def test_chunks_change_nothing():
     assert_equal(one, fit(Toy(Training(STAGES, chunk=7)), None, key=KEY))
 
 
+class Weak(Toy):
+    """Whose model begins with arrays of weak type."""
+
+    def init(self, problem, *, key):
+        model = super().init(problem, key=key)
+        return jax.tree.map(lambda x: jnp.full(x.shape, 0.1) if eqx.is_array(x) else x, model)
+
+
+def test_a_stage_is_compiled_once(caplog):
+    with jax.log_compiles(), caplog.at_level("WARNING"):
+        fit(Weak(training=Training(STAGES[:1], chunk=3)), None, key=KEY)
+    told = [r.getMessage() for r in caplog.records]
+    assert sum(text.startswith("Compiling jit(run)") for text in told) == 1
+
+
 def test_resuming_a_finished_run_returns_it(tmp_path):
     one = fit(Toy(), None, key=KEY, run_dir=tmp_path)
     two = fit(Toy(), None, key=KEY, run_dir=tmp_path, resume=True)

@@ -30,6 +30,11 @@ class Split:
 
 def split_model(model: Any) -> Split:
     """Take a model apart; see `Split`."""
+    # Arrays made of Python's numbers (`jnp.full(3, 0.5)`) have weak types, and steps return
+    # strong ones: the program of a stage would be compiled twice.
+    model = jax.tree.map(
+        lambda x: x.astype(x.dtype) if getattr(x, "weak_type", False) else x, model
+    )
     params, rest = eqx.partition(model, trainable(model))
     fixed, static = eqx.partition(rest, eqx.is_array)
     return Split(params, fixed, static)
