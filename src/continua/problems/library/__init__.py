@@ -113,6 +113,7 @@ PROBLEMS: dict[str, Callable[..., Any]] = {
         inviscid_burgers,
         sod,
         shu_osher,
+        quadrants,
         dam_break,
         isentropic_vortex,
         shallow_water_2d,
