@@ -95,7 +95,7 @@ def backward(work: lanes.Work, found: Any, in_ys: Any) -> tuple[Any, tuple]:
         span = lanes.Times(-start[None], z, -stop[None, None], *tolerances)
         part = dataclasses.replace(
             work, method=_Leading(work.method, 2 * n), bind=bind, times=span, dense=False,
-            each=(False,) * len(work.args),
+            each=(False,) * len(work.args), history=0,
         )  # fmt: skip
         after = segments.integrate(part)[0].ys[0, :, 0]
         return (after[n : 2 * n], after[2 * n :]), None

@@ -131,7 +131,10 @@ def _asked(found: Found, cotangent: Found) -> Asked:
     names = ("ys", "y_end", "t_end")
     ys, y_end, t_end = (dense(getattr(cotangent, n), getattr(found, n)) for n in names)
     events = tuple(map(dense, cotangent.events[:1], found.events[:1]))
-    history = tuple(map(dense, cotangent.history[2:], found.history[2:]))
+    # Facts of the steps whose gradient nobody wants cost nothing backwards.
+    facts = cotangent.history[2:4]
+    history = tuple(None if isinstance(asked, SymbolicZero) else asked for asked in facts)
+    history = history if any(asked is not None for asked in history) else ()
     return Asked(ys, y_end, t_end, events, history)
 
 

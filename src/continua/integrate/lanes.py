@@ -190,10 +190,10 @@ class Work:
 
         return self.over(one, args, t, y, slope, dt)
 
-    def facts(self, t, y, slope, dt, args: tuple | None, limits: tuple) -> tuple[Any, Any]:
-        """Of a step of all lanes its error, in units of the tolerances `limits`, and an
-        estimate of the largest `|lambda|`; both with derivatives."""
-        new, after, error, _ = self.step(t, y, slope, dt, args)
+    def facts(self, t, y, slope, dt, args: tuple | None, limits: tuple, taken: tuple):
+        """Of a step of all lanes, which returned `taken`, its error, in units of the tolerances
+        `limits`, and an estimate of the largest `|lambda|`; both with derivatives."""
+        new, after, error, _ = taken
         size, _ = runge_kutta.error_norm(error, y, new, *limits)
         if isinstance(self.method, AbstractExplicitRungeKutta):
             given = (self.method.tableau, lambda t, y: self.slope(t, y, args), t, y, slope, dt)

@@ -30,7 +30,8 @@ class Asked(NamedTuple):
     - `y_end`: `(n, m)`.
     - `t_end`: `(m,)`.
     - `event_ts`: `(32, m)`; none without events.
-    - `history`: `(h, m)` in errors and stiffness; none without history.
+    - `history`: `(h, m)` in errors and stiffness, `None` where nobody wants it; none
+      without history.
     """
 
     ys: Any
@@ -185,10 +186,12 @@ class _Rounds:
 
         def one(y, slope, moving):
             args = together(moving, work.args)
-            new, after, _, bend = work.step(row.t, y, slope, row.dt, args)
+            given = (row.t, y, slope, row.dt, args)
+            new, after, _, bend = taken = work.step(*given)
             if not self.asked.history:
                 return new, after, bend, ()
-            return new, after, bend, work.facts(row.t, y, slope, row.dt, args, limits)
+            facts = zip(work.facts(*given, limits, taken), self.asked.history, strict=True)
+            return new, after, bend, tuple(None if a is None else fact for fact, a in facts)
 
         (new, after, bend, _), pull = jax.vjp(one, row.y, row.slope, smooth(work.args))
         if row.event:
@@ -223,7 +226,10 @@ class _Rounds:
         kept = (row.dt > 0) & (row.number < self.work.history)
         most = (self.work.history - 1, self.work.count - 1)
         place = tuple(map(jnp.minimum, (row.number, row.who), most))
-        return tuple(jnp.where(kept, asked[place], 0) for asked in self.asked.history)
+        return tuple(
+            None if asked is None else jnp.where(kept, asked[place], 0)
+            for asked in self.asked.history
+        )
 
     def before_event(self, lanes: _Back, row: Row, new: Any, after: Any) -> _Back:
         r"""Gradients before the events that ended a step, from those after them.

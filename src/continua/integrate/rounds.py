@@ -149,9 +149,7 @@ class Rounds:
             none,
             times.y0,
             self.no_events(),
-            tuple(jnp.zeros((work.history, m), times.t0.dtype) for _ in range(4))
-            if work.history
-            else (),
+            self.no_history(),
         )
         lanes = self.taken_up(jnp.arange(work.lanes, dtype=jnp.int32))
         waiting, running = (jnp.full((), x, jnp.int32) for x in (work.lanes, m))
@@ -164,6 +162,14 @@ class Rounds:
         shape = (KEPT_EVENTS, self.work.count)
         times = jnp.full(shape, jnp.nan, self.work.times.t0.dtype)
         return times, jnp.full(shape, -1, jnp.int32), jnp.zeros(self.work.count, jnp.int32)
+
+    def no_history(self) -> tuple:
+        """Facts and states of steps that have not been made."""
+        if not (h := self.work.history):
+            return ()
+        times, (n, m) = self.work.times, self.work.times.y0.shape
+        facts = tuple(jnp.zeros((h, m), times.t0.dtype) for _ in range(4))
+        return *facts, jnp.zeros((h, n, m), times.y0.dtype)
 
     def taken_up(self, who: Any) -> Lanes:
         """Lanes at the beginning of the trajectories `who`."""
@@ -355,11 +361,16 @@ class Rounds:
         if not history:
             return ()
         limits = tuple(self.work.of(x, s.who) for x in (self.work.times.rtol, self.work.times.atol))
-        facts = self.work.facts(s.t, s.y, s.slope, x.dt, None, limits)
+        given = (s.t, s.y, s.slope, x.dt, None)
+        facts = self.work.facts(*given, limits, self.work.step(*given))
         place = s.steps, jnp.where(x.accept, s.who, self.work.count)
         held = jax.lax.stop_gradient((s.t, x.dt))
-        pairs = zip(history, (*held, *facts), strict=True)
-        return tuple(a.at[place].set(v, mode="drop") for a, v in pairs)
+        *numbers, ys = history
+        pairs = zip(numbers, (*held, *facts), strict=True)
+        numbers = (a.at[place].set(v, mode="drop") for a, v in pairs)
+        step, who = place
+        ys = ys.at[step, :, who].set(jax.lax.stop_gradient(s.y.T), mode="drop")
+        return *numbers, ys
 
     def verdict(self, s: Lanes, x: _Tried) -> events.Verdict:
         """What the events say of a step."""

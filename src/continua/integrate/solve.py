@@ -89,7 +89,8 @@ def solve(
     - `shared`: whether the trajectories of an `ensemble` take the same steps, chosen by the
       mean of their errors: fewer operations, and results that depend on one another.
     - `history`: for how many accepted steps facts are returned, as a `History`: their
-      lengths, and their errors and stiffness with derivatives; 0.
+      lengths and states, and their errors and stiffness with derivatives, which `Continuous()`
+      leaves out; 0.
     - `key`: of the Brownian path of an `SDE`; see `solve_sde` for more that it can.
 
     **Returns:** a `Trajectory`; a failure is a code in it, not an error.
@@ -165,10 +166,13 @@ def _together(field, method, y0, **options) -> Trajectory:
     last = jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), y0)
     found = solve(wide, method, y0=last, **options)
 
-    def each(ys, slopes, y_end):
-        return dataclasses.replace(found, ys=ys, slopes=slopes, y_end=y_end)
+    def each(ys, slopes, y_end, began):
+        facts = found.history
+        facts = facts if facts is None else dataclasses.replace(facts, ys=began)
+        return dataclasses.replace(found, ys=ys, slopes=slopes, y_end=y_end, history=facts)
 
-    return jax.vmap(each, in_axes=-1)(found.ys, found.slopes, found.y_end)
+    began = None if found.history is None else found.history.ys
+    return jax.vmap(each, in_axes=-1)(found.ys, found.slopes, found.y_end, began)
 
 
 class _Asked(NamedTuple):
@@ -208,8 +212,8 @@ class _Asked(NamedTuple):
             happened = Events(self.sign * ts, which, count)
         facts = None
         if found.history:
-            ts, dt, error, stiffness = found.history
-            facts = History(self.sign * ts, self.sign * dt, error, stiffness)
+            ts, dt, error, stiffness, ys = found.history
+            facts = History(self.sign * ts, self.sign * dt, error, stiffness, back(ys))
         return Trajectory(
             self.saveat,
             back(found.ys),

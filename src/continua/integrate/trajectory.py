@@ -72,12 +72,14 @@ class History(eqx.Module):
     - `ts`, `dt`: where each step began, and how long it was.
     - `error`: its error in units of the tolerances, at most 1.
     - `stiffness`: an estimate of the largest `|lambda|` of the Jacobian, in 1/time.
+    - `ys`: the state that each step began with, without derivatives.
     """
 
     ts: Float[Array, " H"]
     dt: Float[Array, " H"]
     error: Float[Array, " H"]
     stiffness: Float[Array, " H"]
+    ys: Any
 
 
 class Found(NamedTuple):

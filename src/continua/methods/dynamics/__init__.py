@@ -5,6 +5,7 @@ from continua.methods.dynamics.neural_cde import NeuralCDE, read_along
 from continua.methods.dynamics.neural_ode import NeuralODE
 from continua.methods.dynamics.neural_sde import NaiveNeuralSDE
 from continua.methods.dynamics.recurrent import GRU
+from continua.methods.dynamics.regularise import SolverRegulariser
 from continua.methods.dynamics.reservoir import Reservoir
 from continua.methods.dynamics.sindy import SINDy
 from continua.methods.dynamics.stable_sde import GeometricSDE, LangevinSDE, LinearNoiseSDE
@@ -23,6 +24,7 @@ __all__ = [
     "NeuralODE",
     "Reservoir",
     "SINDy",
+    "SolverRegulariser",
     "StateSpace",
     "TeacherForcing",
     "read_along",

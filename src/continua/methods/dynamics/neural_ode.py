@@ -10,7 +10,8 @@ shooting: series are cut into segments, each with a free start `z_k`, and
     L = mean |z(t_i) - z_i|^2 + c mean |z_k(end) - z_{k+1}|^2 + n mean |g|^2,
 
 where the weight `c` of the gaps between segments grows in training until the pieces
-are one trajectory. A few networks from different starts give the spread.
+are one trajectory. A few networks from different starts give the spread. With a `tolerance`
+steps are adaptive, and a `regulariser` adds what these cost (`SolverRegulariser`).
 """
 
 import dataclasses
@@ -22,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from continua import integrate
 from continua.core.errors import InputError, suggest
 from continua.core.solution import Estimate, Solution
 from continua.methods.base import YES, AbstractLearnedMethod, Support, asked, beyond
@@ -29,8 +31,10 @@ from continua.methods.dynamics.fields import FORMS, field_of, hidden_states, sta
 from continua.methods.dynamics.forecast import Forecast, forecast_of
 from continua.methods.dynamics.model import Dynamics, known_part, members_of, states_of
 from continua.methods.dynamics.observations import Scaling, Segments, scaling_of, segments_of
+from continua.methods.dynamics.regularise import SolverRegulariser
 from continua.methods.dynamics.rollout import rollout
 from continua.methods.fields.field import Parameter
+from continua.nets import compiled
 from continua.train import Adam, Cosine, FullBatch, Ramped, Stage, Training
 
 
@@ -66,6 +70,11 @@ class NeuralODE(AbstractLearnedMethod):
       of training; 1. Of use where segments are long.
     - `positive`: learn logarithms; `None` decides by the data.
     - `training`: Adam with weight decay.
+    - `tolerance`: relative and absolute, in scaled coordinates, of adaptive steps by `Tsit5`
+      in training, in place of `substeps`; the solution's `stats` then say how many it takes.
+    - `regulariser`: a `SolverRegulariser` of these steps, `None`.
+
+    **Raises:** `InputError` for a regulariser without adaptive steps.
 
     **Reference:** chen2018neural
     """
@@ -82,6 +91,8 @@ class NeuralODE(AbstractLearnedMethod):
     grow: float = 1.0
     positive: bool | None = None
     training: Training = fit_steps(2000)
+    tolerance: float | None = None
+    regulariser: SolverRegulariser | None = None
 
     kind: ClassVar[str] = "learned"
     reference: ClassVar[str] = "chen2018neural"
@@ -105,6 +116,16 @@ class NeuralODE(AbstractLearnedMethod):
             )
         if not 0 < self.grow <= 1:
             raise InputError(f"got {self.grow}", where="NeuralODE.grow", fix="give a share up to 1")
+        if self.tolerance is not None and not self.tolerance > 0:
+            raise InputError(
+                f"got {self.tolerance}", where="NeuralODE.tolerance", fix="give one such as 1e-5"
+            )
+        if self.regulariser is not None and self.tolerance is None:
+            raise InputError(
+                "fixed steps cost the same whatever the field",
+                where="NeuralODE.regulariser",
+                fix="give tolerance=1e-5 too, for adaptive steps",
+            )
 
     def supports(self, problem) -> Support:
         if not (known := asked(problem, "a neural ODE")).ok:
@@ -168,28 +189,65 @@ class NeuralODE(AbstractLearnedMethod):
             name: jnp.asarray(getattr(segments, name), dtype)
             for name in ("times", "values", "mask", "follows")
         }
-        return Ramped(FullBatch(data), max(1, self.training.steps // 2))
+        return Ramped(FullBatch(data), max(1, self.training.steps))
 
     def loss(self, model, batch, *, key):
         batch, progress = batch
+        ramp = jnp.minimum(2 * progress, 1.0)  # of what grows in the first half
         if self.grow < 1:
             place = jnp.linspace(0.0, 1.0, batch["mask"].shape[1])
-            shown = place <= self.grow + (1 - self.grow) * progress
+            shown = place <= self.grow + (1 - self.grow) * ramp
             batch = {**batch, "mask": jnp.where(shown[None, :, None], batch["mask"], 0.0)}
+        states, solver = self._states(model, batch["times"], key)
         parts = eqx.filter_vmap(
-            lambda member: self._parts(member, batch), in_axes=(eqx.if_array(0),)
-        )(model)
+            lambda member, states: self._parts(member, states, batch), in_axes=(eqx.if_array(0), 0)
+        )(model, states)
         parts = {name: jnp.mean(value) for name, value in parts.items()}
         # Continuity asked for at once would lock the starts where the noise put them.
-        weight = self.continuity * (0.01 + 0.99 * progress)
+        weight = self.continuity * (0.01 + 0.99 * ramp)
         total = parts["data"] + weight * parts["gaps"] + self.penalty * parts["network"]
+        if self.regulariser is not None:
+            parts["solver"] = solver
+            total = total + self.regulariser.weight_at(progress) * solver
         return total, parts
 
-    def _parts(self, member: Dynamics, batch) -> dict[str, Any]:
-        def shoot(times, start):
-            return rollout(member.scaled_field, times, start, self.substeps)
+    def _states(self, model: Dynamics, times: Any, key: Any) -> tuple[Any, Any]:
+        """States of all members on all segments, `(k, m, l, s)`, and what they cost a solver."""
+        if self.tolerance is None:
 
-        states = jax.vmap(shoot)(batch["times"], member.starts)
+            def every(member):
+                def shoot(times, start):
+                    return rollout(member.scaled_field, times, start, self.substeps)
+
+                return jax.vmap(shoot)(times, member.starts)
+
+            return eqx.filter_vmap(every, in_axes=(eqx.if_array(0),))(model), None
+        found, solver = self._solved(model, times, key)
+        return found.ys.reshape(*model.starts.shape[:2], *found.ys.shape[1:]), jnp.mean(solver)
+
+    def _solved(self, model: Dynamics, times: Any, key: Any) -> tuple[Any, Any]:
+        """The trajectories of all members on all segments by adaptive steps, `(k m, ...)`, and
+        what each costs."""
+        k, m, _ = model.starts.shape
+        arrays, rest = eqx.partition(eqx.tree_at(lambda d: d.starts, model, None), eqx.is_array)
+
+        def one(arrays, times, start, key):
+            def field(t, y, arrays):
+                return eqx.combine(arrays, rest).scaled_field(t, y)
+
+            options = {"t0": times[0], "t1": times[-1], "y0": start, "saveat": times}
+            options |= {"args": arrays, "rtol": self.tolerance, "atol": self.tolerance}
+            if self.regulariser is None:
+                found = integrate.solve(field, integrate.Tsit5(), **options)
+                return found, jnp.zeros((), start.dtype)
+            return self.regulariser.solve(field, integrate.Tsit5(), key=key, **options)
+
+        # Members and segments are lanes of one solve.
+        arrays = jax.tree.map(lambda x: jnp.repeat(x, m, axis=0), arrays)
+        starts = model.starts.reshape(k * m, -1)
+        return jax.vmap(one)(arrays, jnp.tile(times, (k, 1)), starts, jax.random.split(key, k * m))
+
+    def _parts(self, member: Dynamics, states: Any, batch) -> dict[str, Any]:
         mask = batch["mask"]
         data = jnp.sum(mask * (states - batch["values"]) ** 2) / jnp.sum(mask)
         ends, heads = states[:-1, -1], member.starts[1:]
@@ -217,7 +275,21 @@ class NeuralODE(AbstractLearnedMethod):
             evaluator=evaluator,
             spread=dataclasses.replace(evaluator, deviation=True),
             parameters=parameters,
+            stats=self._stats(model, segments),
         )
+
+    def _stats(self, model: Dynamics, segments) -> dict[str, float]:
+        """Accepted and attempted steps along the data, a mean over members."""
+        if self.tolerance is None:
+            return {}
+        plain = dataclasses.replace(self, regulariser=None)
+        times = jnp.asarray(segments.times, model.starts.dtype)
+        run = compiled(model, lambda model: plain._solved(model, times, jax.random.key(0))[0])
+        found, members = run(), model.starts.shape[0]
+        return {
+            "accepted_steps": float(jnp.sum(found.steps)) / members,
+            "attempted_steps": float(jnp.sum(found.steps + found.rejected)) / members,
+        }
 
 
 def _typical_rate(segments) -> np.ndarray:
