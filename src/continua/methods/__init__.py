@@ -30,6 +30,7 @@ from continua.methods.classical.tikhonov import Tikhonov
 from continua.methods.classical.trivial import Mean, Persistence
 from continua.methods.dynamics import (
     GRU,
+    FractionalSDE,
     GeometricSDE,
     LangevinSDE,
     LatentODE,
@@ -76,6 +77,7 @@ METHODS = {
         SINDy,
         LatentODE,
         LatentSDE,
+        FractionalSDE,
         TeacherForcing,
         Reservoir,
         GRU,
@@ -122,6 +124,7 @@ __all__ = [
     "Multigrid",
     "FiniteElements",
     "FiniteVolumes",
+    "FractionalSDE",
     "GaussNewton",
     "GeometricSDE",
     "ImplicitRungeKutta",

@@ -1,7 +1,7 @@
 """Stochastic differential equations: Brownian paths from counters, methods, one call."""
 
 from continua.integrate.stochastic.brownian import BrownianPath
-from continua.integrate.stochastic.fractional import with_fractional_noise
+from continua.integrate.stochastic.fractional import MarkovFBM, with_fractional_noise
 from continua.integrate.stochastic.jumps import Jumps, with_jump_likelihood
 from continua.integrate.stochastic.methods import (
     SRA1,
@@ -26,6 +26,7 @@ __all__ = [
     "EulerMaruyama",
     "Jumps",
     "LogODE",
+    "MarkovFBM",
     "StochasticMidpoint",
     "Milstein",
     "StochasticReversibleHeun",

@@ -1,5 +1,6 @@
 """Methods whose unknown is the dynamics of observed series."""
 
+from continua.methods.dynamics.fractional import FractionalSDE
 from continua.methods.dynamics.latent import LatentODE, LatentSDE
 from continua.methods.dynamics.neural_cde import NeuralCDE, read_along
 from continua.methods.dynamics.neural_ode import NeuralODE
@@ -14,6 +15,7 @@ from continua.methods.dynamics.teacher_forcing import TeacherForcing
 
 __all__ = [
     "GRU",
+    "FractionalSDE",
     "GeometricSDE",
     "LangevinSDE",
     "LatentODE",

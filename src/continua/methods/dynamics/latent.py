@@ -7,6 +7,7 @@ on the data, and from the last window on over free runs of the prior; their devi
 the spread of the draws and the noise of the data.
 """
 
+import abc
 import dataclasses
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -17,9 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from continua.core.errors import InputError
-from continua.core.solution import Solution
+from continua.core.solution import Estimate, Solution
 from continua.methods.base import AbstractLearnedMethod, Support, asked
 from continua.methods.dynamics.latent_model import LatentModel, Pace, Window
+from continua.methods.dynamics.memory import Memory
 from continua.methods.dynamics.observations import scaling_of
 from continua.methods.dynamics.rows import Rows, between, by_series
 from continua.methods.dynamics.sequences import SequenceScaling, sequence_scaling
@@ -105,8 +107,13 @@ class AbstractLatent(AbstractLearnedMethod):
             noisy=self.noisy,
             time_dependent=self.time_dependent,
             pace=layout.pace,
+            memory=self.memory(layout),
             key=key,
         )
+
+    @abc.abstractmethod
+    def memory(self, layout: "Layout") -> Memory | None:
+        """The memory of the noise; `None` for white noise or none."""
 
     def batches(self, problem) -> Ramped:
         layout = layout_of(problem, self.window, self.substeps, self.positive)
@@ -130,13 +137,15 @@ class AbstractLatent(AbstractLearnedMethod):
         else:
             evaluator = _answers(model, layout, self.draws)
             spread = dataclasses.replace(evaluator, deviation=True)
-        grid = problem.evaluation_grid()
+        grid, memory = problem.evaluation_grid(), model.memory
+        learned = memory is not None and memory.learned
         return Solution(
             method=self.name,
             unknowns=tuple(problem.variables),
             coordinates=tuple(grid),
             grid=grid,
             evaluator=evaluator,
+            parameters={"hurst": Estimate(float(memory.hurst))} if memory and learned else {},
             spread=spread,
         )
 
@@ -154,6 +163,9 @@ class LatentODE(AbstractLatent):
     reference: ClassVar[str] = "rubanova2019latent"
     noisy: ClassVar[bool] = False
 
+    def memory(self, layout) -> None:
+        """There is none."""
+
 
 @dataclasses.dataclass(frozen=True)
 class LatentSDE(AbstractLatent):
@@ -167,6 +179,9 @@ class LatentSDE(AbstractLatent):
 
     reference: ClassVar[str] = "li2020scalable"
     noisy: ClassVar[bool] = True
+
+    def memory(self, layout) -> None:
+        """White noise has none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -256,6 +271,12 @@ class Layout:
             end = max(end, float(seen[-1]) + _BEYOND * (float(seen[-1]) - begin))
         return max(int(np.ceil((end - begin) / self.unit - _EVEN)), 1)
 
+    @property
+    def most(self) -> int:
+        """Steps of the longest run: of a window, and of what is asked for behind the last."""
+        heads = ((r, s.t[self.answering(r)[-1][0]]) for r, s in enumerate(self.series))
+        return max(self.nodes, *(self.ahead(r, float(head)) for r, head in heads))
+
     def decode(self, values: np.ndarray) -> np.ndarray:
         """Scaled values to those of the data, or their logarithms."""
         here = len(self.scaling.variables)
@@ -332,18 +353,14 @@ def _pace(seen, scaling: SequenceScaling, length: float, step: float, substeps: 
 
 def _answers(model: LatentModel, layout: Layout, draws: int) -> Rows:
     """Means and deviations on all series, beyond the last window by the prior."""
-    most = max(
-        layout.ahead(r, float(layout.series[r].t[layout.answering(r)[-1][0]]))
-        for r in range(len(layout.series))
-    )
-    most = max(most, layout.nodes)
+    most = layout.most
     noise = np.asarray(model.noise, float)
 
     def draw(model, window, acting, key):
         inner, rest = jax.random.split(key)
         states, _, _ = model.posterior(window, key=inner)
         extra = model.march(states[-1], acting[layout.nodes :], None, key=rest, begin=layout.nodes)
-        return jax.vmap(model.decoder)(jnp.concatenate([states, extra[0][1:]]))
+        return jax.vmap(model.decode)(jnp.concatenate([states, extra[0][1:]]))
 
     def many(model, window, acting, key):
         found = jax.vmap(lambda k: draw(model, window, acting, k))(jax.random.split(key, draws))
@@ -428,7 +445,7 @@ class Generated(eqx.Module):
         def one(model, number):
             first, second = jax.random.split(jax.random.fold_in(jax.random.key(0), number))
             states = model.prior(acting, key=first)
-            values = jax.vmap(model.decoder)(states)
+            values = jax.vmap(model.decode)(states)
             return values + model.noise * jax.random.normal(second, values.shape, values.dtype)
 
         run: Callable = compiled(self.model, lambda m, n: jax.vmap(lambda i: one(m, i))(n))

@@ -21,6 +21,14 @@ the next row `x`, in a time `T`, were known and `h`, `g` stayed as they are, the
 
 here with the diagonal of the matrix alone; a network is added to this `u`. Without noise
 (`g = 0`) there is no `u`: a latent ODE, by Runge-Kutta steps.
+
+Noise may remember (`memory`). Its memories `Y` then belong to the hidden state, and the posterior
+is guided by what the noise until the next row is expected to be and may still become:
+
+    c = g D' (x - D(z + T h + g E B)) / (D g^2 V D' + r^2),
+    v = 1 - a' Q a g^2 D' / (D g^2 V D' + r^2) D,
+
+`E B` and `V` mean and variance of the increment of the noise in `T`, given `Y`.
 """
 
 import dataclasses
@@ -30,6 +38,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from continua.methods.dynamics.memory import Memory, Steer, walk
 from continua.nets import MLP, GRUCell, Linear
 
 _SURE = 1e-6  # least share of the variance of a step that the posterior keeps
@@ -104,6 +113,7 @@ class LatentModel(eqx.Module):
     - `noisy`: whether there is a `g`.
     - `time_dependent`: whether `h`, `g` and `u` see `t`.
     - `pace`: of the data, for sizes at the start.
+    - `memory`: of the noise; `None` for white noise.
     """
 
     cell: GRUCell
@@ -117,6 +127,7 @@ class LatentModel(eqx.Module):
     raw_noise: Float[Array, " C"]
     prior_mean: Float[Array, " s"]
     raw_prior: Float[Array, " s"]
+    memory: Memory | None
     time_dependent: bool = eqx.field(static=True)
     pace: Pace = eqx.field(static=True)
 
@@ -132,6 +143,7 @@ class LatentModel(eqx.Module):
         noisy: bool,
         time_dependent: bool,
         pace: Pace,
+        memory: Memory | None = None,
         key,
     ):
         keys = jax.random.split(key, 7)
@@ -145,8 +157,9 @@ class LatentModel(eqx.Module):
         self.scale = jnp.full(states, pace.rate)
         if noisy:
             self.diffusion = Diffusion(seen, states, pace.roughness, width=width, key=keys[4])
+            kept = states * len(memory.rates) if memory else 0
             control = MLP(
-                seen + context + 2 * channels + 1,
+                seen + kept + context + 2 * channels + 1,
                 states,
                 width=width,
                 depth=depth,
@@ -164,7 +177,7 @@ class LatentModel(eqx.Module):
         self.decoder = eqx.tree_at(lambda m: m.weight, self.decoder, weight)
         self.raw_noise = jnp.full(channels, -2.5)
         self.prior_mean, self.raw_prior = jnp.zeros(states), jnp.full(states, 0.5)
-        self.time_dependent, self.pace = time_dependent, pace
+        self.time_dependent, self.pace, self.memory = time_dependent, pace, memory
 
     @property
     def noise(self) -> Float[Array, " C"]:
@@ -202,13 +215,24 @@ class LatentModel(eqx.Module):
         _, found = jax.lax.scan(back, zero, table, reverse=True)
         return jnp.concatenate([found, zero[None]])
 
+    def decode(self, state) -> Float[Array, " C"]:
+        """`D(z)` of a hidden state, with its memories where there are some."""
+        return self.decoder(state[: self.scale.shape[0]])
+
+    def remembering(self, z, *, key) -> Float[Array, " n"]:
+        """A first state with its memories."""
+        if self.memory is None:
+            return z
+        start = self.memory.begin(z.shape[0], key=jax.random.fold_in(key, 1))
+        return jnp.concatenate([z, start.ravel()])
+
     def begin(self, contexts) -> tuple[Float[Array, " s"], Float[Array, " s"]]:
         """`m` and `s` of the first state."""
         mean, raw = jnp.split(self.start(contexts[0]), 2)
         return mean, jax.nn.softplus(raw - 1.0) + _LEAST
 
     def posterior(self, window: Window, *, key):
-        """States at the nodes `(G + 1, s)`, the divergence of the start and of the path.
+        """States at the nodes `(G + 1, n)`, the divergence of the start and of the path.
 
         **Arguments:**
 
@@ -222,6 +246,7 @@ class LatentModel(eqx.Module):
         wide = self.prior_deviation
         ratio = (deviation**2 + (mean - self.prior_mean) ** 2) / wide**2
         start = jnp.sum(jnp.log(wide / deviation) + (ratio - 1) / 2)
+        z = self.remembering(z, key=first)
         states, path = self.march(z, window.acting, self.ahead(window, contexts), key=rest)
         return states, start, path
 
@@ -235,11 +260,11 @@ class LatentModel(eqx.Module):
         until = jnp.where(none, 0.0, until)[:, None]
         return jnp.concatenate([contexts[window.following], row, until], axis=1)
 
-    def prior(self, acting: Float[Array, "G1 D"], *, key) -> Float[Array, "G1 s"]:
+    def prior(self, acting: Float[Array, "G1 D"], *, key) -> Float[Array, "G1 n"]:
         """States at the nodes by the prior alone."""
         first, rest = jax.random.split(key)
         draw = jax.random.normal(first, self.prior_mean.shape, self.prior_mean.dtype)
-        z = self.prior_mean + self.prior_deviation * draw
+        z = self.remembering(self.prior_mean + self.prior_deviation * draw, key=first)
         return self.march(z, acting, None, key=rest)[0]
 
     def march(self, z, acting, contexts, *, key, begin: int = 0):
@@ -253,6 +278,8 @@ class LatentModel(eqx.Module):
         - `key`: of the noise.
         - `begin`: the number of the first node.
         """
+        if self.memory is not None:
+            return self.remembered(z, acting, contexts, key=key, begin=begin)
         h, steps = self.pace.step, acting.shape[0] - 1
         numbers = begin + jnp.arange(steps)
 
@@ -294,13 +321,49 @@ class LatentModel(eqx.Module):
         (_, path), states = jax.lax.scan(euler, (z, zero), (*table, context))
         return jnp.concatenate([z[None], states]), path
 
-    def guide(self, z, slope, g, context) -> tuple[Float[Array, " s"], Float[Array, " s"]]:
-        """The control and the share of the variance, the next row alone being known."""
+    def remembered(self, state, acting, contexts, *, key, begin: int):
+        """`march` where noise remembers; the state is `z` and then its memories."""
+        memory, diffusion, control = self.memory, self.diffusion, self.control
+        assert memory is not None
+        assert diffusion is not None
+        assert control is not None
+        size = self.scale.shape[0]
+
+        def law(i, row, z, y):
+            here, context = row
+            t = i.astype(z.dtype) * self.pace.step
+            seen = self.seen(t, z, here)
+            slope, g = self.drift(t, z, here), diffusion(seen)
+            if contexts is None:
+                return slope, g, None
+            u = control(jnp.concatenate([seen, memory.scaled(y), context])) / self.pace.row**0.5
+            return slope, g, self.steer(memory, z, y, slope, g, u, context)
+
+        inputs = (acting[:-1], acting[:-1, :0] if contexts is None else contexts)
+        past = state[size:].reshape(size, -1)
+        states, pasts, path = walk(memory, state[:size], past, law, inputs, key=key, begin=begin)
+        return jnp.concatenate([states, pasts.reshape(len(pasts), -1)], axis=1), path
+
+    def steer(self, memory, z, y, slope, g, u, context) -> Steer:
+        """`u` of the network, and what is best to do where the next row alone is known."""
+        values, mask, until = self.next_row(context)
+        weight, aim = self.decoder.weight, memory.aim(until)
+        gap = values - self.decoder(z + until * slope + g * memory.expected(y, until))
+        spread = (weight * g) ** 2 @ jnp.ones_like(z) * memory.variance(until) + self.noise**2
+        size = aim @ memory.step_covariance(z.dtype) @ aim
+        taken = size * g**2 * ((mask / spread) @ weight**2)
+        return Steer(u, aim, g * ((mask * gap / spread) @ weight), jnp.clip(1 - taken, _SURE))
+
+    def next_row(self, context) -> tuple[Float[Array, " C"], Float[Array, " C"], Float[Array, ""]]:
+        """Values and mask of the next row, and the time until it."""
         size = self.noise.shape[0]
         values, mask = context[-2 * size - 1 : -size - 1], context[-size - 1 : -1]
-        weight = self.decoder.weight
         # A row within this step is met at its end.
-        until = jnp.maximum(context[-1] * self.pace.row, self.pace.step)
+        return values, mask, jnp.maximum(context[-1] * self.pace.row, self.pace.step)
+
+    def guide(self, z, slope, g, context) -> tuple[Float[Array, " s"], Float[Array, " s"]]:
+        """The control and the share of the variance, the next row alone being known."""
+        (values, mask, until), weight = self.next_row(context), self.decoder.weight
         gap = values - self.decoder(z + until * slope)
         spread = (weight * g) ** 2 @ jnp.ones_like(z) * until + self.noise**2
         taken = self.pace.step * g**2 * ((mask / spread) @ weight**2)
@@ -319,7 +382,7 @@ class LatentModel(eqx.Module):
         z = states[window.node] + window.share[:, None] * (
             states[window.node + 1] - states[window.node]
         )
-        gap = (window.values - jax.vmap(self.decoder)(z)) / self.noise
+        gap = (window.values - jax.vmap(self.decode)(z)) / self.noise
         each = -(gap**2) / 2 - jnp.log(self.noise) - 0.5 * jnp.log(2 * jnp.pi)
         likelihood = jnp.sum(window.mask * each)
         parts = {"log_likelihood": likelihood, "start": start, "path": path}
