@@ -12,6 +12,7 @@ from continua.integrate.controlled import (
     log_signature_control,
     lyndon_words,
     rectilinear,
+    signature,
     with_time,
 )
 from continua.integrate.diagnosis import diagnose
@@ -142,6 +143,7 @@ __all__ = [
     "ETD1",
     "with_time",
     "rectilinear",
+    "signature",
     "lyndon_words",
     "log_signature_control",
     "log_signature",

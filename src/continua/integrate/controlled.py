@@ -167,6 +167,24 @@ def controlled(field: Callable[[Any, Any, Any], Any], control: Any = None) -> Ca
     return along
 
 
+def signature(xs: Float[Array, "T C"], depth: int) -> Float[Array, " words"]:
+    r"""The signature of a path of straight lines, `int_{s_1 < ... < s_k} dx (x) ... (x) dx`.
+
+    `S = exp(dx_1) (x) ... (x) exp(dx_T)`, `exp(v) = sum_k v^{(x) k} / k!` (Chen). It sees no
+    speed and no level: join time and a first point at 0 where these matter.
+
+    **Arguments:**
+
+    - `xs`: the points `(T, C)`.
+    - `depth`: the longest words, 1 or more.
+
+    **Returns:** all words but the empty one, short ones first, `sum_k C^k` numbers.
+
+    **Reference:** morrill2021neuralrough
+    """
+    return jnp.concatenate([level.reshape(-1) for level in _signature(jnp.asarray(xs), depth)])
+
+
 def log_signature(xs: Float[Array, "T C"], depth: int) -> Float[Array, " beta"]:
     r"""The log-signature of a path of straight lines, at Lyndon words.
 
@@ -248,24 +266,22 @@ def _signature(xs, depth: int) -> tuple:
     """Levels 1 to `depth` of the signature of straight lines through points."""
 
     def add(levels, dx):
-        step = _exp(dx, depth)
-        return _product(levels, step), None
+        return _grown(levels, dx), None
 
     zero = tuple(jnp.zeros((xs.shape[1],) * k, xs.dtype) for k in range(1, depth + 1))
     return jax.lax.scan(add, spread_over(zero, xs), jnp.diff(xs, axis=0))[0]
 
 
-def _exp(dx, depth: int) -> tuple:
-    levels = [dx]
-    for k in range(2, depth + 1):
-        levels.append(levels[-1][..., None] * dx / k)
-    return tuple(levels)
-
-
-def _product(a: tuple, b: tuple) -> tuple:
-    """Levels of the product of two series that begin with 1."""
-    pairs = enumerate(zip(a, b, strict=True))
-    return tuple(x + y + _middle(a, b, k) for k, (x, y) in pairs)
+def _grown(levels: tuple, dx) -> tuple:
+    """Levels of `S (x) exp(dx)`, by Horner's rule: for level 3
+    `S_3 + (S_2 + (S_1 + dx / 3) (x) dx / 2) (x) dx`."""
+    found = []
+    for k in range(1, len(levels) + 1):
+        part = dx / k
+        for j in range(1, k):
+            part = (levels[j - 1] + part)[..., None] * (dx / (k - j))
+        found.append(levels[k - 1] + part)
+    return tuple(found)
 
 
 def _middle(a: tuple, b: tuple, k: int):

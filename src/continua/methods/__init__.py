@@ -30,6 +30,7 @@ from continua.methods.classical.tikhonov import Tikhonov
 from continua.methods.classical.trivial import Mean, Persistence
 from continua.methods.dynamics import (
     GRU,
+    DirectedChain,
     FractionalSDE,
     GeometricSDE,
     LangevinSDE,
@@ -78,6 +79,7 @@ METHODS = {
         LatentODE,
         LatentSDE,
         FractionalSDE,
+        DirectedChain,
         TeacherForcing,
         Reservoir,
         GRU,
@@ -112,6 +114,7 @@ __all__ = [
     "ARIMA",
     "ETS",
     "DelayRungeKutta",
+    "DirectedChain",
     "FNO",
     "GRU",
     "METHODS",

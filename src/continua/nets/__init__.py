@@ -6,7 +6,7 @@ from continua.nets.fixed import Fixed, OwnRate, count_parameters, trainable
 from continua.nets.fno import FNO, grid_coordinates
 from continua.nets.hippo import discretise, hippo
 from continua.nets.linear import FactorisedLinear, Linear, glorot_normal
-from continua.nets.mlp import MLP, ModifiedMLP, PirateNet, VectorField
+from continua.nets.mlp import MLP, ModifiedMLP, PirateNet, VectorField, lipswish
 from continua.nets.plrnn import ShallowPLRNN
 from continua.nets.recurrent import GRUCell
 from continua.nets.sequence_model import SequenceModel
@@ -40,5 +40,6 @@ __all__ = [
     "glorot_normal",
     "grid_coordinates",
     "hippo",
+    "lipswish",
     "trainable",
 ]

@@ -16,6 +16,14 @@ def _layer(in_size: int, out_size: int, factorised: bool, key):
     return kind(in_size, out_size, key=key)
 
 
+def lipswish(x: Float[Array, " *n"]) -> Float[Array, " *n"]:
+    """A smooth step of slope 1 at the most, `0.909 x sigmoid(x)`.
+
+    **Reference:** chen2019residual
+    """
+    return 0.909 * jax.nn.silu(x)
+
+
 class MLP(eqx.Module):
     """A multilayer perceptron.
 

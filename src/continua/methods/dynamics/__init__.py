@@ -1,5 +1,6 @@
 """Methods whose unknown is the dynamics of observed series."""
 
+from continua.methods.dynamics.directed_chain import DirectedChain
 from continua.methods.dynamics.fractional import FractionalSDE
 from continua.methods.dynamics.latent import LatentODE, LatentSDE
 from continua.methods.dynamics.neural_cde import NeuralCDE, read_along
@@ -16,6 +17,7 @@ from continua.methods.dynamics.teacher_forcing import TeacherForcing
 __all__ = [
     "GRU",
     "FractionalSDE",
+    "DirectedChain",
     "GeometricSDE",
     "LangevinSDE",
     "LatentODE",
