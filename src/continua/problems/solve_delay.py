@@ -15,7 +15,7 @@ from continua.problems.equation import EquationProblem
 from continua.problems.formulas import evaluate, numpy_function
 from continua.problems.reference import AbstractReference, check_times, points_of
 
-_TOLERANCES = (1e-11, 3e-14)  # of the other solve and of the better one
+_TOLERANCES = (1e-13, 3e-14)  # of the other solve and of the better one
 _GENERATIONS = 9  # as many as the method has orders, and one more
 
 

@@ -22,7 +22,7 @@ from continua.problems.formulas import evaluate, numpy_function
 from continua.problems.reference import AbstractReference, points_of
 from continua.spaces.chebyshev import ChebyshevSpace
 
-_SIZES = {1: (64, 96), 2: (48, 64)}  # nodes an axis, by the number of axes
+_SIZES = {1: (64, 96), 2: (56, 72)}  # nodes an axis, by the number of axes
 _ROUNDING = 1e-12
 _SAFETY = 2.0
 
@@ -36,7 +36,7 @@ class EllipticReference(AbstractReference):
     - `problem`: steady and linear, of one unknown, between walls in one or two dimensions,
       one condition a wall.
     - `num_points`: nodes an axis of the two solves, the last one counts; 64 and 96 in one
-      dimension, 48 and 64 in two.
+      dimension, 56 and 72 in two.
 
     **Reference:** trefethen2000spectral
     """
