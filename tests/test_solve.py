@@ -49,7 +49,8 @@ def test_every_method_says_yes_or_why_not():
         task="classify",
         targets=("p", "q", "p"),
     )
-    everything = [*(problems.get(name) for name in problems.PROBLEMS), blurred, whole]
+    law = dataclasses.replace(whole, name="law", task="generate", targets=())
+    everything = [*(problems.get(name) for name in problems.PROBLEMS), blurred, whole, law]
     for name, cls in METHODS.items():
         answers = [cls().supports(problem) for problem in everything]
         assert any(a.ok for a in answers) or name == "ParameterFit"

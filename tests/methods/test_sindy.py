@@ -275,12 +275,12 @@ def test_sparse_fits_are_those_of_pysindy():
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.01])
-def test_both_optimizers_find_the_same_equations(noise):
+def test_both_optimisers_find_the_same_equations(noise):
     t = np.linspace(0, 20, 401)
     y = simulate(hunters, [30, 4.0], t)
     y = y * (1 + noise * np.random.default_rng(0).standard_normal(y.shape))
     found = [
-        solve(SINDy(optimizer=name, members=10), series((t, y), split=15.0)).parameters
+        solve(SINDy(optimiser=name, members=10), series((t, y), split=15.0)).parameters
         for name in ("stlsq", "sr3")
     ]
     assert set(found[0]) == set(found[1])
@@ -288,8 +288,8 @@ def test_both_optimizers_find_the_same_equations(noise):
         assert found[1][name].value == pytest.approx(estimate.value, rel=0.05)
 
 
-def test_another_optimizer_is_refused():
+def test_another_optimiser_is_refused():
     with pytest.raises(InputError, match="sr3"):
-        SINDy(optimizer="sr4")
+        SINDy(optimiser="sr4")
     with pytest.raises(InputError, match="relaxation"):
-        SINDy(optimizer="sr3", relaxation=0.0)
+        SINDy(optimiser="sr3", relaxation=0.0)

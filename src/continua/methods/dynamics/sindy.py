@@ -38,7 +38,7 @@ from continua.methods.dynamics.observations import (
 )
 
 _CLEAN = 1e-3
-_OPTIMIZERS = ("stlsq", "sr3")
+_OPTIMISERS = ("stlsq", "sr3")
 _MOST_RELAXED, _STILL = 10_000, 1e-12  # iterations of SR3, and change that ends them
 _QUADRATURE = 8  # Gauss points between two measurements
 
@@ -80,7 +80,7 @@ class SINDy(AbstractDirectMethod):
 
     - `degree`: of the polynomials in `dy/dt`, 2.
     - `waves`: whether `sin` and `cos` are candidates, `False`.
-    - `optimizer`: `"stlsq"`, sequentially thresholded least squares, or `"sr3"`, sparse
+    - `optimiser`: `"stlsq"`, sequentially thresholded least squares, or `"sr3"`, sparse
       relaxed regularised regression, which lets terms come back that once were small.
     - `relaxation`: `n` of SR3, in which terms have size 1, 1.
     - `threshold`: terms that move a variable by less than this share of its rate are
@@ -92,7 +92,7 @@ class SINDy(AbstractDirectMethod):
     - `inclusion`: 0.6.
     - `positive`: whether relative rates are fitted; `None` decides by the data.
 
-    **Raises:** `InputError` for another optimizer, and a relaxation that is not positive.
+    **Raises:** `InputError` for another optimiser, and a relaxation that is not positive.
 
     **Reference:** fasel2022ensemble
     """
@@ -104,16 +104,16 @@ class SINDy(AbstractDirectMethod):
     members: int = 50
     inclusion: float = 0.6
     positive: bool | None = None
-    optimizer: str = "stlsq"
+    optimiser: str = "stlsq"
     relaxation: float = 1.0
 
     kind: ClassVar[str] = "learned"
     reference: ClassVar[str] = "fasel2022ensemble"
 
     def __post_init__(self):
-        if self.optimizer not in _OPTIMIZERS:
-            fix = suggest(self.optimizer, _OPTIMIZERS)
-            raise InputError(f"got '{self.optimizer}'", where="SINDy.optimizer", fix=fix)
+        if self.optimiser not in _OPTIMISERS:
+            fix = suggest(self.optimiser, _OPTIMISERS)
+            raise InputError(f"got '{self.optimiser}'", where="SINDy.optimiser", fix=fix)
         if not self.relaxation > 0:
             raise InputError(
                 f"got {self.relaxation}", where="SINDy.relaxation", fix="give a positive number"
@@ -122,7 +122,7 @@ class SINDy(AbstractDirectMethod):
     @property
     def sparse(self) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         """What finds few coefficients for one variable."""
-        if self.optimizer == "sr3":
+        if self.optimiser == "sr3":
             return partial(relaxed, threshold=self.threshold, relaxation=self.relaxation)
         return partial(thresholded, threshold=self.threshold)
 
