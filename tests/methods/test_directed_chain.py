@@ -1,5 +1,6 @@
 """Directed chains: exact variances, signatures, independence, and what new series are."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -252,6 +253,18 @@ def test_what_cannot_be_learned_is_said():
         table_of(walks_of((*problem.series, brief)), None)
     forecast = walks(5, tested=(), task="forecast")
     assert DirectedChain().supports(forecast).reason == "DirectedChain does not forecast series"
+
+
+def test_uneven_series_are_scored_up_to_what_all_reach():
+    rng = np.random.default_rng(0)
+    series = []
+    for i in range(6):
+        t = i % 2 * 0.05 + np.arange(8) + 0.1 * rng.random(8)
+        series.append(Series(str(i), t, rng.standard_normal((8, 1))))
+    problem = dataclasses.replace(walks_of(tuple(series)), tested=(4, 5))
+    method = DirectedChain(width=4, batch_size=4, training=chain_steps(2))
+    errors = score(ct.solve(problem, method, key=KEY), problem)
+    assert np.isfinite(errors["signature_distance"])
 
 
 def walks_of(series: tuple[Series, ...]) -> SeriesProblem:

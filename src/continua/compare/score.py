@@ -131,14 +131,18 @@ def _target_errors(solution: Solution, problem) -> dict[str, float]:
 
 
 def _law_errors(solution: Solution, problem) -> dict[str, float]:
-    """How far new series are in law from those that are held out, at their common times."""
+    """How far new series are in law from those that are held out, at times that all series
+    of the problem reach."""
     real = problem.held_out() or problem.training()
-    last = min(s.t[-1] - s.t[0] for s in real)
+    last = min(s.t[-1] - s.t[0] for s in problem.series)
     longest = max(real, key=lambda s: len(s.t))
-    times = longest.t[longest.t - longest.t[0] <= last]
+    # Each series is counted from its own first time, new ones from the first of all.
+    since = longest.t - longest.t[0]
+    since = since[since <= last]
+    times = min(s.t[0] for s in problem.series) + since
     rows = []
     for one in real:
-        at = one.t[0] + times - times[0]
+        at = one.t[0] + since
         there = np.isfinite(one.y)
         columns = zip(one.y.T, there.T, strict=True)
         rows.append(np.stack([np.interp(at, one.t[k], c[k]) for c, k in columns], axis=-1))

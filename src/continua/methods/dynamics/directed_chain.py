@@ -329,20 +329,22 @@ def table_of(problem: SeriesProblem, positive: bool | None) -> Table:
     longest = max(seen, key=lambda s: len(s.t))
     last = min(s.t[-1] - s.t[0] for s in seen)
     times = longest.t - longest.t[0]
-    times = times[times <= last * (1 + 1e-9)]
-    if len(times) < 2:
+    if np.sum(times <= last * (1 + 1e-9)) < 2:
         raise InputError(
             f"all series end {last:g} after their first time or later, where the longest has "
             "one row",
             where="series",
             fix="leave short series out",
         )
+    # The last row lies at the end of the shortest, so that paths reach it.
+    times = np.append(times[times < last * (1 - 1e-9)], last)
     rows = []
     for one in seen:
         z = scaling.encode(one.y)
         columns = ((one.t[np.isfinite(c)], c[np.isfinite(c)]) for c in z.T)
         rows.append(np.stack([np.interp(one.t[0] + times, t, c) for t, c in columns], axis=-1))
-    return Table(longest.t[0] + times, np.stack(rows), scaling)
+    first = min(s.t[0] for s in problem.series)  # from which new series are counted
+    return Table(first + times, np.stack(rows), scaling)
 
 
 def _check(series: Series, variables: tuple[str, ...]) -> None:

@@ -287,8 +287,10 @@ class Layout:
         longest = max(range(len(self.whole)), key=lambda r: np.ptp(self.whole[r].t))
         begin = float(self.whole[longest].t[0])
         nodes = self.ahead(longest, begin)
+        # Series are counted from their own first times, new ones from the first of all.
+        first = min(float(s.t[0]) for s in self.whole)
         return Generation(
-            self.scaling, self.log, begin, self.unit, self.acting(longest, begin, nodes)
+            self.scaling, self.log, first, self.unit, self.acting(longest, begin, nodes)
         )
 
 
