@@ -5,6 +5,8 @@ import math
 
 import pytest
 
+import continua as ct
+from continua.compare import score
 from continua.compare.analysis import (
     breakeven,
     curve,
@@ -132,3 +134,11 @@ def test_damaged_and_missing_records_are_named(tmp_path):
 )
 def test_times_have_a_unit_that_suits_them(seconds, text):
     assert seconds_text(seconds) == text
+
+
+def test_what_has_no_time_has_no_last_one():
+    problem = ct.problems.poisson()
+    errors = score(ct.solve(problem), problem, problem.reference)
+    assert "relative_l2_final" not in errors
+    problem = ct.problems.heat()
+    assert "relative_l2_final" in score(ct.solve(problem), problem, problem.reference)

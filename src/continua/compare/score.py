@@ -67,14 +67,22 @@ def score(solution: Solution, problem: Any, reference: Any = None) -> dict[str, 
     errors: dict[str, float] = {}
     if problem.kind == "inverse":
         errors |= _inverse_misfit(solution, problem)
-        return errors if reference is None else {**solution.error(reference), **errors}
+        return errors if reference is None else {**_lasting(solution.error(reference)), **errors}
     if reference is not None:
-        errors |= {**solution.error(reference), "reference_error": float(reference.error)}
+        found = solution.error(reference)
+        steady = problem.kind == "equation" and problem.equation.time is None
+        errors |= _lasting(found) if steady else found
+        errors["reference_error"] = float(reference.error)
         if problem.kind == "stochastic":
             errors |= _weak_errors(solution, reference)
     if problem.data is not None:
         errors |= _data_misfit(solution, problem)
     return errors
+
+
+def _lasting(errors: dict[str, float]) -> dict[str, float]:
+    """Errors without that at the last time, where there is no time."""
+    return {name: value for name, value in errors.items() if name != "relative_l2_final"}
 
 
 def _weak_errors(solution: Solution, reference: Any) -> dict[str, float]:
