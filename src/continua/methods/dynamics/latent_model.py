@@ -41,6 +41,7 @@ from jaxtyping import Array, Float, Int
 from continua.methods.dynamics.memory import Memory, Steer, walk
 from continua.nets import MLP, GRUCell, Linear
 
+_EVEN = 0.1  # of the usual size, with which the last layer of the noise begins
 _SURE = 1e-6  # least share of the variance of a step that the posterior keeps
 _LEAST = 1e-3  # deviation of noise and of states, in scaled units
 
@@ -97,7 +98,10 @@ class Diffusion(eqx.Module):
 
     def __init__(self, size: int, states: int, roughness: float, *, width: int, key):
         self.roughness = roughness
-        self.mlp = MLP(size, states, width=width, depth=1, activation=jax.nn.softplus, key=key)
+        mlp = MLP(size, states, width=width, depth=1, activation=jax.nn.softplus, key=key)
+        # Nearly constant at first: noise in proportion to states can run away before training.
+        last = _EVEN * mlp.layers[-1].weight
+        self.mlp = eqx.tree_at(lambda m: m.layers[-1].weight, mlp, last)
 
     def __call__(self, seen: Float[Array, " n"]) -> Float[Array, " s"]:
         return self.roughness * (jax.nn.softplus(self.mlp(seen)) + _LEAST)
