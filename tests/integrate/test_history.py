@@ -63,6 +63,7 @@ def test_derivatives_of_errors_and_stiffness(ensemble):
     a = jnp.asarray(4.0)
     reverse = jax.jit(jax.grad(lambda a: measure(a, Replay(), ensemble)))(a)
     forward = jax.jit(jax.jacfwd(lambda a: measure(a, Direct(), ensemble)))(a)
+    # Errors are small differences: with and without `jit` these numbers part by 2e-7.
     np.testing.assert_allclose(reverse, forward, rtol=1e-9)
 
 

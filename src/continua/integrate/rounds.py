@@ -80,6 +80,7 @@ class _Tried(NamedTuple):
     dt: Any
     new: Any
     slope: Any
+    error: Any
     bend: Any
     size: Any  # its error in units of the tolerances
     entries: Any  # what each number added to it
@@ -216,7 +217,7 @@ class Rounds:
         # A lane without a save to come was asked for nothing but the start.
         due = (s.who < work.count) & (s.save < work.saves)
         accept = due & (size <= 1.0) if decided is None else (decided & ACCEPT) > 0
-        return _Tried(target, last, dt, new, slope, bend, size, entries, due, accept)
+        return _Tried(target, last, dt, new, slope, error, bend, size, entries, due, accept)
 
     def saved(self, s: Lanes, x: _Tried, t: Any, found: Found | None) -> tuple[Any, Any]:
         """The next save of each lane, and what was found with the saved states `(m, k, n)`
@@ -362,7 +363,7 @@ class Rounds:
             return ()
         limits = tuple(self.work.of(x, s.who) for x in (self.work.times.rtol, self.work.times.atol))
         given = (s.t, s.y, s.slope, x.dt, None)
-        facts = self.work.facts(*given, limits, self.work.step(*given))
+        facts = self.work.facts(*given, limits, (x.new, x.slope, x.error, x.bend))
         place = s.steps, jnp.where(x.accept, s.who, self.work.count)
         held = jax.lax.stop_gradient((s.t, x.dt))
         *numbers, ys = history

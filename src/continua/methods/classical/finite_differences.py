@@ -48,8 +48,8 @@ class FiniteDifferences(AbstractDirectMethod):
 
     - `num_points`: nodes of each axis; `None` refines the evaluation grid until the
       estimated error is below `10 rtol`.
-    - `order`: of accuracy, 2, 4 or 6; 4. First-order systems between walls lose one half
-      of it less one: 2, 3 or 4.
+    - `order`: of accuracy, 2, 4 or 6; 4. First-order systems between walls have the orders
+      2, 3 and 4 instead, as has order 6 for one unknown.
     - `rtol`, `atol`: tolerances in time, 1e-7 and 1e-9.
     - `stiff`: whether steps are implicit; `None` decides by the Jacobian.
     - `linear`: how the sparse systems of steady equations are solved: `Direct()`, or
@@ -175,7 +175,9 @@ class FiniteDifferences(AbstractDirectMethod):
             for c, ring in zip(names, periodic, strict=True)
             if not ring
         )
-        return FiniteDifferenceSpace(names, lower, upper, shape, periodic, self.order, moved)
+        # One unknown alone is moved stably by closures of full order, up to order 4.
+        by_parts = moved and (len(problem.equation.unknowns) > 1 or self.order > 4)
+        return FiniteDifferenceSpace(names, lower, upper, shape, periodic, self.order, by_parts)
 
     def _resolution(self, problem, solve) -> tuple[tuple[int, ...], float]:
         """Nodes of each axis and the estimated error on the evaluation grid.
