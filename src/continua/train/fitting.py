@@ -130,7 +130,7 @@ class _Run:
         self.pace = 1.0  # steps of the plan that a step goes ahead
         self.hurried = False
         self.block = -1  # how many times the batch of the stage was renewed
-        self.measured = (0, 0.0)  # steps and seconds of the stage in this call
+        self.entered = (0, 0.0)  # steps and seconds before the stage in this call
 
     def programs(self) -> tuple[Callable, Callable, Callable]:
         """Compiled calls of the sampler and of what the method may have."""
@@ -157,7 +157,7 @@ class _Run:
         while self.stage < len(self.training.stages) and self.train_stage():
             self.stage += 1
             self.local, self.state, self.batch, self.worse = 0, None, None, 0
-            self.position, self.block, self.measured = 0.0, -1, (0, 0.0)
+            self.position, self.block = 0.0, -1
         if self.hurried and self.result.code == ResultCode.success:
             self.result = self.spent()
         self.save(force=True)
@@ -172,6 +172,7 @@ class _Run:
         if self.state is None:
             state = stage.optimiser.init(self.split.params)
             self.state = jax.tree.map(lambda x: jnp.array(x, copy=True), state)
+        self.entered = self.done, self.seconds
         while self.position < stage.steps:
             if self.budget is not None and self.seconds >= self.budget:
                 self.result = self.spent()
@@ -196,7 +197,8 @@ class _Run:
 
     def pace_for(self, stage) -> float:
         """How many steps of the plan each step goes ahead, for the stage to end in time."""
-        steps, seconds = self.measured
+        # All that the stage took counts, as validation and checkpoints are paid for, too.
+        steps, seconds = self.done - self.entered[0], self.seconds - self.entered[1]
         if self.budget is None or seconds < _MEASURED * self.budget:
             return 1.0
         possible = (self.budget - self.seconds) * steps / max(seconds, 1e-9)
@@ -252,7 +254,7 @@ class _Run:
 
     def dispatch(self, program, stage, count: int) -> bool:
         """Some steps in one call; `False` where the loss ceased to be finite."""
-        previous, before = jax.tree.map(jnp.copy, self.split.params), self.seconds
+        previous = jax.tree.map(jnp.copy, self.split.params)
         with stopwatch() as clock:
             params, self.state, rows, parts = program(
                 self.split.params,
@@ -274,8 +276,6 @@ class _Run:
             self.good = previous
         self.local, self.done = self.local + count, self.done + count
         self.position = min(self.position + count * self.pace, float(stage.steps))
-        steps, seconds = self.measured
-        self.measured = (steps + count, seconds + self.seconds - before)
         if not finite.all():
             step = self.done - count + int(np.argmin(finite))
             self.result = Result(
