@@ -337,7 +337,7 @@ def trained(method, problems: list[SeriesProblem], seeds: list[int]) -> tuple[li
                 def objective(weights):
                     batch = eqx.combine(data, sampler).sample(i, None, key=key)
                     model = eqx.combine(weights, rest)
-                    return method.loss(model, batch, key=jax.random.fold_in(key, i))[0]
+                    return method.loss(model, batch, key=jax.random.fold_in(key, i))
 
                 found = stage.optimiser.step(objective, *carry, step=i, total=total)
                 return found[:2], None

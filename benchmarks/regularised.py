@@ -123,7 +123,7 @@ def program(run: Run, total: int) -> Callable:
             step = begin + i
             progress = step.astype(points.dtype) / total
             drawn = jax.random.fold_in(key, step)
-            objective = lambda p: run.loss(p, points, label, progress, drawn)  # noqa: E731
+            objective = lambda p: (run.loss(p, points, label, progress, drawn), {})  # noqa: E731
             return optimiser.step(objective, *carry, step=step, total=total)[:2]
 
         return jax.lax.fori_loop(0, count, body, (params, state))

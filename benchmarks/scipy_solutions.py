@@ -52,7 +52,7 @@ def sine_gordon(t, x, n: int = 256):
     return _series(y[:n].T, (x + 10) / 20)[None]
 
 
-def kdv_burgers(t, x, n: int = 384):
+def kdv_burgers(t, x, n: int = 256):
     """`u_t + (u^2/2)_x + 5e-4 u_xxx = 2e-3 u_xx` on [0, 2): Fourier in space, DOP853."""
     nodes = 2 * np.arange(n) / n
     k = np.pi * np.arange(n // 2 + 1)
@@ -153,7 +153,7 @@ def _series(values: np.ndarray, share: np.ndarray) -> np.ndarray:
 
 _FIELDS: dict[str, tuple[Callable, int]] = {
     "sine_gordon": (sine_gordon, 256),
-    "kdv_burgers": (kdv_burgers, 384),
+    "kdv_burgers": (kdv_burgers, 256),
     "two_species": (two_species, 64),
     "cooling_rod": (cooling_rod, 48),
 }

@@ -121,7 +121,7 @@ class Programs:
 
             def loss(p):
                 noise = jax.random.fold_in(loss_key, step)
-                return self.reader.loss(eqx.combine(p, rest), batch, key=noise)[0]
+                return self.reader.loss(eqx.combine(p, rest), batch, key=noise)
 
             return stage.optimiser.step(loss, *carry, step=step, total=stage.steps)[:2]
 

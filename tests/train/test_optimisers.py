@@ -19,7 +19,8 @@ def rosenbrock(x):
 def minimise(optimiser, function, start, steps):
     def body(i, carry):
         params, state = carry
-        params, state, _ = optimiser.step(function, params, state, step=i, total=steps)
+        objective = lambda p: (function(p), {})  # noqa: E731
+        params, state, _ = optimiser.step(objective, params, state, step=i, total=steps)
         return params, state
 
     run = jax.jit(lambda p: jax.lax.fori_loop(0, steps, body, (p, optimiser.init(p))))
@@ -143,9 +144,10 @@ def test_first_order_methods_find_the_minimum_of_a_quadratic(optimiser):
 
 
 def test_clipping_bounds_the_gradient():
-    function = lambda p: 1e3 * jnp.sum(p)  # noqa: E731
+    function = lambda p: (1e3 * jnp.sum(p), {"sum": jnp.sum(p)})  # noqa: E731
     optimiser = Adam(1.0, clip=1.0)
     params = jnp.ones(4)
     _, state, row = optimiser.step(function, params, optimiser.init(params), step=0, total=1)
     np.testing.assert_allclose(row.gradient_norm, 2e3)
+    np.testing.assert_allclose(row.parts["sum"], 4.0)
     np.testing.assert_allclose(jnp.linalg.norm(state.mu), 0.1, rtol=1e-9)

@@ -18,7 +18,7 @@ def test_a_part_moves_at_its_rate_and_does_not_decay(kind, decay):
     optimiser = kind(learning_rate=0.1, weight_decay=decay)
 
     def loss(m):
-        return jnp.sum(jnp.sin(m["free"])) + jnp.sum(jnp.sin(m["own"].value["a"]))
+        return jnp.sum(jnp.sin(m["free"])) + jnp.sum(jnp.sin(m["own"].value["a"])), {}
 
     state = optimiser.init(model)
     before = model

@@ -57,7 +57,7 @@ def compile_stage(
     of them each step goes ahead, `count` the steps to do; `batch` is used where the
     stage keeps batches, `source` (the arrays of the sampler) where it draws one at each
     step. `run` returns parameters, state, rows of numbers `(chunk,)`, and the parts of
-    the loss at the end.
+    the last loss.
     """
     optimiser, fresh = stage.optimiser, stage.refresh == 1
 
@@ -78,29 +78,35 @@ def compile_stage(
         def steps_of(i):
             return jnp.floor(jnp.asarray(i, pace.dtype) * pace).astype(begin.dtype)
 
-        def body(i, carry):
-            params, state, rows = carry
+        @jax.jit  # so that it is traced once, for its shapes and for the loop
+        def advance(i, params, state, rows):
             ahead = steps_of(i)
             step = begin[0] + ahead
             data = batch_at(step, params)
             state = optimiser.renew(state) if fresh else state
             params, state, row = optimiser.step(
-                lambda p: full(p, data, step)[0],
+                lambda p: full(p, data, step),
                 params,
                 state,
                 step=begin[1] + ahead,
                 total=stage.steps,
             )
+            row, parts = row._replace(parts=None), row.parts
             rows = jax.tree.map(lambda a, x: a.at[i].set(x.astype(a.dtype)), rows, row)
-            return params, state, rows
+            return params, state, rows, parts
 
         dtype = jnp.result_type(*jax.tree.leaves(params))
         buffer = jnp.full(chunk, jnp.nan, dtype)
         rows = Row(buffer, buffer, buffer, jnp.zeros(chunk, int))
-        carry = (params, state, rows)
-        params, state, rows = jax.lax.fori_loop(0, count, body, carry)
-        last = begin[0] + steps_of(count - 1)
-        _, parts = full(params, batch_at(last, params), last)
+        # Whether a step knows the parts of its loss, and of which shapes they are.
+        known = jax.eval_shape(advance, count, params, state, rows)[3]
+        parts = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), known)
+        carry = (params, state, rows, parts)
+        body = lambda i, carry: advance(i, *carry[:3])  # noqa: E731
+        params, state, rows, parts = jax.lax.fori_loop(0, count, body, carry)
+        if parts is None:
+            last = begin[0] + steps_of(count - 1)
+            _, parts = full(params, batch_at(last, params), last)
         return params, state, rows, parts
 
     return jax.jit(run, donate_argnums=(0, 1))

@@ -13,7 +13,7 @@ from continua.nets import OwnRate
 from continua.train.schedules import AbstractSchedule, Constant, Cosine, Exponential
 
 Schedule = Constant | Cosine | Exponential
-Objective = Callable[[Any], Any]
+Objective = Callable[[Any], tuple[Any, Any]]
 
 
 class Row(NamedTuple):
@@ -25,12 +25,14 @@ class Row(NamedTuple):
     - `gradient_norm`: before the step.
     - `learning_rate`: or the step length that a line search found.
     - `evaluations`: of the loss and its gradient.
+    - `parts`: of the loss before the step, where they are known without a further evaluation.
     """
 
     loss: Any
     gradient_norm: Any
     learning_rate: Any
     evaluations: Any
+    parts: Any = None
 
 
 class AbstractOptimiser(abc.ABC):
@@ -48,7 +50,7 @@ class AbstractOptimiser(abc.ABC):
 
         **Arguments:**
 
-        - `objective`: parameters to the loss.
+        - `objective`: parameters to the loss and its parts.
         - `params`, `state`: the parameters and what `init` or the last step returned.
         - `step`, `total`: the number of the step in its stage, and of all its steps.
 
@@ -75,7 +77,7 @@ class _AbstractFirstOrder(AbstractOptimiser):
         return self.transformation().init(params)
 
     def step(self, objective, params, state, *, step, total):
-        loss, gradient = jax.value_and_grad(objective)(params)
+        (loss, parts), gradient = jax.value_and_grad(objective, has_aux=True)(params)
         norm = optax.tree.norm(gradient)
         if self.clip is not None:
             scale = jnp.minimum(1.0, self.clip / (norm + 1e-12))
@@ -85,7 +87,7 @@ class _AbstractFirstOrder(AbstractOptimiser):
             direction, state = self.transformation().update(gradient, state, params)
         direction = _at_own_rates(direction)
         params = jax.tree.map(lambda p, d: p - (rate * d).astype(p.dtype), params, direction)
-        return params, state, Row(loss, norm, rate, jnp.ones((), int))
+        return params, state, Row(loss, norm, rate, jnp.ones((), int), parts)
 
     def renew(self, state):
         return state

@@ -129,7 +129,7 @@ class _AbstractDense(AbstractOptimiser):
         flat, unravel = ravel_pytree(params)
 
         def function(x):
-            return jax.value_and_grad(lambda z: objective(unravel(z)))(x)
+            return jax.value_and_grad(lambda z: objective(unravel(z))[0])(x)
 
         value, gradient = jax.lax.cond(
             state.stale, function, lambda _: (state.value, state.gradient), flat
@@ -246,10 +246,13 @@ class LBFGS(AbstractOptimiser):
         return self._optax().init(params)
 
     def step(self, objective, params, state, *, step, total):
-        value, gradient = jax.value_and_grad(objective)(params)
+        def function(p):
+            return objective(p)[0]
+
+        value, gradient = jax.value_and_grad(function)(params)
         with jax.numpy_dtype_promotion("standard"):  # optax mixes counts and floats
             updates, new = self._optax().update(
-                gradient, state, params, value=value, grad=gradient, value_fn=objective
+                gradient, state, params, value=value, grad=gradient, value_fn=function
             )
         info = optax.tree.get(new, "info")
         row = Row(

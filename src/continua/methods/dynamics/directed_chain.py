@@ -21,6 +21,7 @@ cures can be tried: `penalty`, on how far the end of the chain is correlated wit
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -396,27 +397,32 @@ class ChainedPaths(eqx.Module):
         """
         kind = jnp.result_type(*jax.tree.leaves(eqx.filter(self.model, eqx.is_array)))
         ts, paths = (jnp.asarray(x, kind) for x in (self.table.ts, self.table.paths))
-        rows, starts, noises = jax.random.split(jax.random.key(0), 3)
-        whole = jax.vmap(lambda i: jax.random.fold_in(rows, i))
-
-        def one(model, number, head):
-            steps = jnp.arange(depth)
-            keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.fold_in(starts, number), i))(
-                steps
-            )
-            chosen = jax.vmap(lambda k: jax.random.randint(k, (), 0, len(paths), jnp.int32))(keys)
-            found = chain_generate(
-                model, ts, paths[chosen, 0], head, key=jax.random.fold_in(noises, number)
-            )
-            return jnp.concatenate([head[None], found])
-
-        numbers = jnp.asarray(numbers)
-        if heads is None:
-            chosen = jax.vmap(lambda k: jax.random.randint(k, (), 0, len(paths), jnp.int32))(
-                whole(numbers)
-            )
-            heads = paths[chosen]
-        else:
+        if heads is not None:
             heads = jnp.asarray(self.table.scaling.encode(np.asarray(heads, float)), kind)
-        run: Callable = compiled(self.model, lambda m, *x: jax.vmap(lambda i, h: one(m, i, h))(*x))
-        return self.table.scaling.decode(np.asarray(run(numbers, heads), float))
+        found = self._program(ts, paths, jnp.asarray(numbers), jnp.arange(depth), heads)
+        return self.table.scaling.decode(np.asarray(found, float))
+
+    @functools.cached_property
+    def _program(self) -> Callable:
+        return compiled(self.model, _new_chains)
+
+
+def _new_chains(model, ts: Any, paths: Any, numbers: Any, steps: Any, heads: Any) -> Any:
+    """Scaled chains `(n, 1 + depth, T, c)` by their numbers, from `heads` or series drawn
+    from `paths`; `steps` are numbered from 0."""
+    rows, starts, noises = jax.random.split(jax.random.key(0), 3)
+
+    def drawn(key):
+        return paths[jax.random.randint(key, (), 0, len(paths), jnp.int32)]
+
+    def one(number, head):
+        own = jax.random.fold_in(starts, number)
+        others = jax.vmap(lambda i: drawn(jax.random.fold_in(own, i)))(steps)
+        noise = jax.random.fold_in(noises, number)
+        return jnp.concatenate(
+            [head[None], chain_generate(model, ts, others[:, 0], head, key=noise)]
+        )
+
+    if heads is None:
+        heads = jax.vmap(lambda i: drawn(jax.random.fold_in(rows, i)))(numbers)
+    return jax.vmap(one)(numbers, heads)

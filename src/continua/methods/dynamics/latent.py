@@ -9,6 +9,7 @@ the spread of the draws and the noise of the data.
 
 import abc
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -443,15 +444,22 @@ class Generated(eqx.Module):
     def sample(self, numbers: Any) -> np.ndarray:
         """Series with noise at the nodes `(n, G + 1, c)`, by their numbers."""
         acting = jnp.asarray(self.made.acting, self.model.prior_mean.dtype)
-
-        def one(model, number):
-            first, second = jax.random.split(jax.random.fold_in(jax.random.key(0), number))
-            states = model.prior(acting, key=first)
-            values = jax.vmap(model.decode)(states)
-            return values + model.noise * jax.random.normal(second, values.shape, values.dtype)
-
-        run: Callable = compiled(self.model, lambda m, n: jax.vmap(lambda i: one(m, i))(n))
-        values = np.asarray(run(jnp.asarray(numbers)), float)
+        values = np.asarray(self._program(acting, jnp.asarray(numbers)), float)
         here = len(self.made.scaling.variables)
         values = values * self.made.scaling.std[:here] + np.asarray(self.made.scaling.mean[:here])
         return np.exp(values) if self.made.log else values
+
+    @functools.cached_property
+    def _program(self) -> Callable:
+        return compiled(self.model, _new_series)
+
+
+def _new_series(model: LatentModel, acting: Any, numbers: Any) -> Any:
+    """Scaled series with noise `(n, G + 1, c)` by their numbers."""
+
+    def one(number):
+        first, second = jax.random.split(jax.random.fold_in(jax.random.key(0), number))
+        values = jax.vmap(model.decode)(model.prior(acting, key=first))
+        return values + model.noise * jax.random.normal(second, values.shape, values.dtype)
+
+    return jax.vmap(one)(numbers)
