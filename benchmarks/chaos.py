@@ -59,9 +59,8 @@ def main(quick: bool = False) -> list[dict]:
     for seed in range(1 if quick else 3):
         exact, noisy = orbit(seed)
         rows += whole(seed, exact, noisy, quick)
-        if seed == 0:
-            rows += one_variable(seed, exact, noisy, quick)
-            rows += cycles(seed, quick)
+        rows += one_variable(seed, exact, noisy, quick)
+        rows += cycles(seed, quick)
     return rows
 
 

@@ -556,6 +556,37 @@ def test_path_kl_of_a_constant_shift_is_exact():
         np.testing.assert_allclose(y, alone, atol=1e-14)
 
 
+@pytest.mark.parametrize("method", ANY, ids=name)
+def test_drift_and_diffusion_together_are_those_apart(method):
+    def both(t, y, rate):
+        shared = jnp.sin(y)
+        return -rate * shared, 0.3 + 0.2 * shared
+
+    drift, diffusion = (lambda t, y, a, i=i: both(t, y, a)[i] for i in range(2))
+
+    def ends(rate, together):
+        sde = SDE(drift, diffusion, both=both if together else None)
+        options = {"t0": 0.0, "t1": 1.0, "dt0": 1 / 8, "key": KEY, "args": rate}
+        one = solve_sde(sde, method, y0=jnp.ones(2), **options).ys[-1]
+        many = solve_sde(sde, method, y0=jnp.ones((3, 2)), ensemble=True, **options).ys[:, -1]
+        return jnp.sum(one) + jnp.sum(many)
+
+    found = [jax.jit(jax.value_and_grad(lambda a, b=b: ends(a, b)))(1.5) for b in (False, True)]
+    np.testing.assert_allclose(*found, rtol=1e-12)
+
+
+def test_the_divergence_asks_for_the_diffusion_once():
+    asked = []
+
+    def diffusion(t, y, args):
+        asked.append(y)
+        return jnp.ones_like(y)
+
+    both = with_path_kl(SDE(lambda t, y, a: -y, diffusion), lambda t, y, a: -2 * y)
+    jax.eval_shape(lambda y: both.terms(0.0, (y, y[0]), None), jnp.ones(2))
+    assert len(asked) == 1
+
+
 def test_path_kl_between_ornstein_uhlenbeck_processes():
     a, b, s = 1.0, 2.0, 0.6
     sde = with_path_kl(

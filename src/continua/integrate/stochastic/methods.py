@@ -67,7 +67,8 @@ class EulerMaruyama(AbstractMemoryless):
 
     def move(self, sde, t, y, memory, h, dw):
         """One step."""
-        return y + h * sde.drift(t, y) + times(sde.diffusion(t, y), dw.w), memory, None
+        f, g = sde.terms(t, y)
+        return y + h * f + times(g, dw.w), memory, None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,9 +113,9 @@ class StochasticHeun(AbstractEstimating):
 
     def move(self, sde, t, y, memory, h, dw):
         """One step."""
-        f, g = sde.drift(t, y), sde.diffusion(t, y)
+        f, g = sde.terms(t, y)
         stage = y + h * f + times(g, dw.w)
-        f1, g1 = sde.drift(t + h, stage), sde.diffusion(t + h, stage)
+        f1, g1 = sde.terms(t + h, stage)
         error = 0.5 * (h * (f1 - f) + times(g1 - g, dw.w))
         return stage + error, memory, error
 
@@ -134,8 +135,9 @@ class StochasticMidpoint(AbstractMemoryless):
 
     def move(self, sde, t, y, memory, h, dw):
         """One step."""
-        stage = y + 0.5 * (h * sde.drift(t, y) + times(sde.diffusion(t, y), dw.w))
-        f, g = sde.drift(t + 0.5 * h, stage), sde.diffusion(t + 0.5 * h, stage)
+        f, g = sde.terms(t, y)
+        stage = y + 0.5 * (h * f + times(g, dw.w))
+        f, g = sde.terms(t + 0.5 * h, stage)
         return y + h * f + times(g, dw.w), memory, None
 
 
@@ -157,7 +159,7 @@ class SRA1(AbstractMemoryless):
 
     def move(self, sde, t, y, memory, h, dw):
         """One step."""
-        f, g, g_end = sde.drift(t, y), sde.diffusion(t, y), sde.diffusion(t + h, y)
+        (f, g), g_end = sde.terms(t, y), sde.diffusion(t + h, y)
         mean = 0.5 * dw.w + dw.area
         stage = y + 0.75 * h * f + 1.5 * times(g_end, mean)
         f1 = sde.drift(t + 0.75 * h, stage)
@@ -216,11 +218,11 @@ class SPaRK(AbstractEstimating):
         root = 3.0**0.5
         b = root / 3.0  # 1 - 2a
         w, area = dw.w, dw.area
-        f, g = sde.drift(t, y), sde.diffusion(t, y)
+        f, g = sde.terms(t, y)
         stage = y + 0.5 * h * f + times(g, 0.5 * w + root * area)
-        f1, g1 = sde.drift(t + 0.5 * h, stage), sde.diffusion(t + 0.5 * h, stage)
+        f1, g1 = sde.terms(t + 0.5 * h, stage)
         stage = y + h * f1 + times(g1, w)
-        f2, g2 = sde.drift(t + h, stage), sde.diffusion(t + h, stage)
+        f2, g2 = sde.terms(t + h, stage)
 
         # What it is beyond the trapezoidal rule on the first and last stage.
         error = b * h * (f1 - 0.5 * (f + f2)) + times(g - g2, area)
@@ -251,7 +253,7 @@ class SRIW1(AbstractMemoryless):
         def column(g):
             return g if g.ndim == y.ndim else g[:, 0]
 
-        f1, g1 = sde.drift(t, y), sde.diffusion(t, y)
+        f1, g1 = sde.terms(t, y)
         x = y + 0.75 * h * f1 + 1.5 * times(g1, mean)
         f2 = sde.drift(t + 0.75 * h, x)
         x = y + 0.25 * h * f1 + 0.5 * root * column(g1)
@@ -286,13 +288,13 @@ class StochasticReversibleHeun(AbstractStochastic):
 
     def begin(self, sde, t, y):
         """The second state, and drift and diffusion there."""
-        return y, sde.drift(t, y), sde.diffusion(t, y)
+        return y, *sde.terms(t, y)
 
     def move(self, sde, t, y, memory, h, dw):
         """One step."""
         z, f, g = memory
         z = 2.0 * y - z + h * f + times(g, dw.w)
-        f1, g1 = sde.drift(t + h, z), sde.diffusion(t + h, z)
+        f1, g1 = sde.terms(t + h, z)
         return y + 0.5 * (h * (f + f1) + times(g + g1, dw.w)), (z, f1, g1), None
 
 

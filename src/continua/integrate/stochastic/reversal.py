@@ -40,7 +40,7 @@ class _Whole(AbstractStochastic):
 
     def begin(self, sde, t, y):
         _, z = jnp.split(y, 2)
-        return sde.drift(t, z), sde.diffusion(t, z)
+        return sde.terms(t, z)
 
     def move(self, sde, t, y, memory, h, dw):
         y, z = jnp.split(y, 2)
@@ -79,14 +79,16 @@ def march(
     - `method`, `sde`, `seed`, `t0`, `ends`, `y0`, `steps`: as for `fixed.march`; times have
       no gradient.
     """
-    closed = Closed((sde.drift, sde.diffusion), t0, y0)
+    closed = Closed((lambda t, y: sde.terms(t, y),), t0, y0)
     whole, n = _Whole(method), y0.shape[0]
 
     def plain(given: _Given, place: _Place) -> Found:
         y0, args = given
         # Fields of an SDE are static, which functions that hold arrays must not be.
-        drift, diffusion = map(_called, closed.bound(args))
-        equation = SDE(drift, diffusion, sde.noise, sde.interpretation)
+        (terms,) = closed.bound(args)
+        drift, diffusion = (lambda t, y, i=i: terms(t, y)[i] for i in range(2))
+        both = lambda t, y: terms(t, y)  # noqa: E731
+        equation = SDE(drift, diffusion, sde.noise, sde.interpretation, both=both)
         pair = jnp.concatenate([y0, y0])
         cells = steps._replace(counts=place.counts)
         return fixed.march(whole, equation, place.seed, place.t0, place.ends, pair, cells)
@@ -105,10 +107,6 @@ def march(
     run.defvjp(forward, backward)
     found = run(_Given(y0, closed.args), _Place(seed, t0, ends, steps.counts))
     return found._replace(ys=found.ys[:, :n], y_end=found.y_end[:n], component=found.component % n)
-
-
-def _called(part: Any) -> Any:
-    return lambda t, y: part(t, y)
 
 
 class _Carry(NamedTuple):
@@ -190,8 +188,8 @@ class _Back:
         `(v, w)` in the state and the arguments."""
 
         def both(z, moving):
-            drift, diffusion = self.closed.bound(together(moving, self.given.args))
-            return drift(t, z), diffusion(t, z)
+            (terms,) = self.closed.bound(together(moving, self.given.args))
+            return terms(t, z)
 
         (f, g), pull = jax.vjp(both, z, smooth(self.given.args))
         own = g.ndim == z.ndim

@@ -5,12 +5,15 @@ The two readings of the noise term are one another's, with a changed drift:
     f_ito = f_stratonovich + 1/2 sum_k (dG_k/dy) G_k,        G_k column k of the diffusion.
 """
 
+import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 
 from continua.core.errors import InputError, suggest
 from continua.integrate import fields
@@ -36,6 +39,8 @@ class SDE(AbstractField):
       `"commutative"`: `(dG_j/dy) G_k = (dG_k/dy) G_j` for all channels. `"general"`.
     - `interpretation`: `"ito"` (default) or `"stratonovich"`.
     - `jumps`: `Jumps(change, rate)`, which are added; `None` by default.
+    - `both`: `(t, y, args)`, the pair of drift and diffusion, where they share what is dear,
+      such as a network; `None` by default.
 
     **Raises:** `InputError` for an unknown `noise` or `interpretation`.
     """
@@ -45,6 +50,7 @@ class SDE(AbstractField):
     noise: str = eqx.field(static=True, default="diagonal")
     interpretation: str = eqx.field(static=True, default="ito")
     jumps: Jumps | None = None
+    both: Callable | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
         """Whether the words are known."""
@@ -59,15 +65,28 @@ class SDE(AbstractField):
         `(n, m)`; forwards in time only."""
         scalar = self.noise == "scalar"
 
+        def joined(y, g):
+            leaves = [jnp.asarray(x, y.dtype) for x in jax.tree.leaves(g)]
+            return _join(jax.tree.leaves(unravel(y)), leaves, scalar)
+
         @jax.jit
         def diffusion(t, y):
-            like = jax.tree.leaves(unravel(y))
-            leaves = jax.tree.leaves(self.diffusion(t, unravel(y), args))
-            return _join(like, [jnp.asarray(x, y.dtype) for x in leaves], scalar)
+            return joined(y, self.diffusion(t, unravel(y), args))
+
+        @jax.jit
+        def both(t, y):
+            f, g = self.terms(t, unravel(y), args)
+            return ravel_pytree(f)[0], joined(y, g)
 
         drift = fields.flat(self.drift, unravel, sign, args)
         jumps = None if self.jumps is None else self.jumps.flat(unravel, args)
-        return SDE(drift, diffusion, self.noise, self.interpretation, jumps)
+        return SDE(drift, diffusion, self.noise, self.interpretation, jumps, self.both and both)
+
+    def terms(self, *place):
+        """Drift and diffusion at `t, y, args`, or of a flat field at `t, y`."""
+        if self.both is not None:
+            return self.both(*place)
+        return self.drift(*place), self.diffusion(*place)
 
     def __call__(self, t, y):
         """The drift of a flat field."""
@@ -103,10 +122,9 @@ def across(sde: SDE, paths: bool) -> SDE:
     """
     if not paths:
         return sde
-    drift, diffusion = (
-        jax.vmap(part, in_axes=(None, -1), out_axes=-1) for part in (sde.drift, sde.diffusion)
-    )
-    return SDE(drift, diffusion, sde.noise, sde.interpretation)
+    each = functools.partial(jax.vmap, in_axes=(None, -1), out_axes=-1)
+    both = None if sde.both is None else each(sde.both)
+    return SDE(each(sde.drift), each(sde.diffusion), sde.noise, sde.interpretation, both=both)
 
 
 def times(g: Any, w: Any) -> Any:
@@ -163,13 +181,18 @@ def converted(sde: SDE, interpretation: str) -> SDE:
     """
     if interpretation == sde.interpretation:
         return sde
+    if sde.noise == "additive":
+        return dataclasses.replace(sde, interpretation=interpretation)
     sign = 1.0 if interpretation == "ito" else -1.0
 
     def drift(t, y):
         return sde.drift(t, y) + sign * correction(sde, t, y)
 
-    plain = sde.noise == "additive"
-    return SDE(sde.drift if plain else drift, sde.diffusion, sde.noise, interpretation, sde.jumps)
+    def both(t, y):
+        f, g = sde.terms(t, y)
+        return f + sign * correction(sde, t, y), g
+
+    return SDE(drift, sde.diffusion, sde.noise, interpretation, sde.jumps, sde.both and both)
 
 
 def with_path_kl(sde: SDE, other_drift: Callable) -> SDE:
@@ -200,19 +223,22 @@ def with_path_kl(sde: SDE, other_drift: Callable) -> SDE:
             fix='give an SDE with noise="diagonal"',
         )
 
-    def drift(t, state, args):
-        y, _ = state
-        f, g = sde.drift(t, y, args), other_drift(t, y, args)
-        ratios = jax.tree.map(lambda f, g, s: (f - g) / s, f, g, sde.diffusion(t, y, args))
+    def both(t, state, args):
+        y, k = state
+        (f, s), other = sde.terms(t, y, args), other_drift(t, y, args)
+        ratios = jax.tree.map(lambda f, g, s: (f - g) / s, f, other, s)
         leaves = [jnp.sum(jnp.square(r)) for r in jax.tree.leaves(ratios)]
-        return f, 0.5 * sum(leaves[1:], leaves[0])
+        return (f, 0.5 * sum(leaves[1:], leaves[0])), (s, jnp.zeros_like(k))
+
+    def drift(t, state, args):
+        return both(t, state, args)[0]
 
     def diffusion(t, state, args):
         y, k = state
         return sde.diffusion(t, y, args), jnp.zeros_like(k)
 
     jumps = sde.jumps and sde.jumps.beside(lambda t, y, k, args: jnp.zeros_like(k))
-    return SDE(drift, diffusion, "diagonal", sde.interpretation, jumps)
+    return SDE(drift, diffusion, "diagonal", sde.interpretation, jumps, both)
 
 
 def with_correlation(sde: SDE, correlation: Any) -> SDE:
