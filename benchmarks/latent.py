@@ -21,6 +21,7 @@ from continua.methods.dynamics.latent import latent_steps, layout_of
 from continua.problems import Series, SeriesProblem, hide, sunspots
 
 _PARTS = 20  # steps of the truth between two rows
+_DEVIATION = 0.5 / 0.4**0.5  # of the Ornstein-Uhlenbeck process, in the long run
 
 
 def paths(kind: str, count: int, rows: int, seed: int) -> np.ndarray:
@@ -28,18 +29,21 @@ def paths(kind: str, count: int, rows: int, seed: int) -> np.ndarray:
 
     **Arguments:**
 
-    - `kind`: `"growing"`, `"ornstein_uhlenbeck"` or `"double_well"`.
+    - `kind`: `"growing"`, `"ornstein_uhlenbeck"`, `"stationary"` (the same from its own law)
+      or `"double_well"`.
     - `count`, `rows`: how many, and their length.
     - `seed`: of all.
     """
     draw = np.random.default_rng(seed)
     y = draw.uniform(-1, 1, count)
+    if kind == "stationary":
+        y = _DEVIATION * draw.standard_normal(count)
     found, h = [y], 1 / _PARTS
     for i in range((rows - 1) * _PARTS):
         t, noise = i * h, np.sqrt(h) * draw.standard_normal(count)
         if kind == "growing":
             y = y + h * (0.02 * t - 0.1 * y) + 0.8 * t / 63 * noise
-        elif kind == "ornstein_uhlenbeck":
+        elif kind in ("ornstein_uhlenbeck", "stationary"):
             y = y - 0.2 * h * y + 0.5 * noise
         else:
             y = y + 0.5 * h * (y - y**3) + 0.5 * noise
@@ -101,17 +105,20 @@ def likelihood(quick: bool, seed: int) -> list[dict]:
 
     - `quick`, `seed`: as `main` has them.
     """
-    problem = generation("ornstein_uhlenbeck", quick)
+    problem = generation("stationary", quick)
     steps = latent_steps(40 if quick else 1500)
     method = LatentSDE(states=1, context=16, substeps=1, batch_size=128, training=steps)
     solution, (row, *_) = run(problem, method, seed=seed)
     values = np.stack([s.y[:, 0] for s in problem.held_out()])
-    # Exact from row to row; the first value is uniform on (-1, 1).
-    decay = np.exp(-0.2)
-    variance = 0.25 * (1 - decay**2) / 0.4
-    gap = values[:, 1:] - decay * values[:, :-1]
-    exact = (-(gap**2) / (2 * variance) - 0.5 * np.log(2 * np.pi * variance)).sum()
-    exact += len(values) * np.log(0.5)
+    # From row to row the process decays, and the first value has its own law.
+    decay, variance = np.exp(-0.2), _DEVIATION**2
+    exact = sum(
+        (-(gap**2) / (2 * v) - 0.5 * np.log(2 * np.pi * v)).sum()
+        for gap, v in (
+            (values[:, 1:] - decay * values[:, :-1], variance * (1 - decay**2)),
+            (values[:, 0], variance),
+        )
+    )
     found = {
         "bound_per_row": held_out_bound(method, solution, problem),
         "likelihood_per_row": exact / values.size,
