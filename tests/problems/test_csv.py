@@ -68,6 +68,7 @@ def test_the_packaged_counts_are_those_of_the_example():
         ("t,u\n0,1\n1,2\n\n1,3\n", ["line 5, column 't'", "the time 1 is repeated"]),
         ("t,u,id\n0,1,a\n0,2,a\n1,1,b\n2,1,b\n", ["line 3", "repeated in series 'a'"]),
         ("t,u,v\n0,1,\n1,2,NA\n2,3,\n", ["data.csv", "column 'v' holds no number"]),
+        ("t,u,v\n0,1,2\n1,2,\n2,3,2.0\n", ["data.csv", "'v' is 2 in every row", "--statics"]),
         ("t,u\n0,1\n1,2\n", ["data.csv", "2 rows, at least 3"]),
         ("t,u\n", ["data.csv", "0 rows, at least 3"]),
         ("t,u\n0,1\n1,2,3\n2,3\n", ["data.csv, line 3", "3 cells for 2 columns"]),
@@ -136,6 +137,13 @@ def test_every_table_of_numbers_is_read_back(rows):
             with pytest.raises(InputError, match="'b' holds no number"):
                 series_from_csv(path)
             return
+        for column in ("a", "b"):
+            values = [row["ab".index(column) + 1] for row in rows]
+            values = [v for v in values if v is not None]
+            if len(values) > 1 and len({v + 0.0 for v in values}) == 1:
+                with pytest.raises(InputError, match=f"'{column}' is .* in every row"):
+                    series_from_csv(path)
+                return
         (series,) = series_from_csv(path).series
     expected = np.array(sorted(rows, key=lambda row: row[0]), float)
     np.testing.assert_array_equal(np.column_stack([series.t, series.y]), expected)

@@ -249,6 +249,7 @@ def series_of(
         raise InputError("no column beside the time", where=table.path.name, fix="add a variable")
     t = table.numbers(time, gaps=False)
     y = np.stack([table.numbers(n) for n in names], axis=-1) if len(t) else np.empty((0, 1))
+    _changing(table, names, y)
     labels = table.texts(id) if id else [table.path.stem] * len(t)
     least = _FEWEST_ROWS if len(set(labels)) < 2 else 2
     u = np.stack([table.numbers(n, gaps=False) for n in inputs], axis=-1) if inputs else None
@@ -291,6 +292,18 @@ def _of_whole_series(table: Table, rows: list[np.ndarray], target, test, statics
                 _constant(table, name, r)
         found["statics"] = {n: tuple(float(v[r[0]]) for r in rows) for n, v in numbers.items()}
     return found
+
+
+def _changing(table: Table, names: tuple[str, ...], y: np.ndarray) -> None:
+    """Whether there is something to learn in every column `(T, c)`."""
+    for name, values in zip(names, y.T, strict=True):
+        there = values[np.isfinite(values)]
+        if there.size > 1 and np.ptp(there) == 0:
+            raise InputError(
+                f"the column '{name}' is {there[0]:g} in every row",
+                where=table.path.name,
+                fix="leave this column out, or say that it does not change: --statics",
+            )
 
 
 def _constant(table: Table, column: str, rows: np.ndarray) -> str:
