@@ -1,5 +1,8 @@
 """Linear state-space layers: one list, every property of every layer."""
 
+import json
+import pathlib
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -12,6 +15,7 @@ from continua.nets.causal import causal_convolution
 from continua.nets.hippo import diagonal, discretise
 from continua.nets.sequence_model import fastest
 
+ROOT = pathlib.Path(__file__).parents[2]
 KEY = jax.random.key(0)
 LAYERS = {
     "S5": S5(3, states=16, key=KEY),
@@ -169,10 +173,24 @@ def test_auto_takes_a_mode_that_can_do_it():
     for layer in ("s5", "s4d", "lssl"):
         for platform in ("cpu", "gpu"):
             assert fastest(layer, even=False, platform=platform) in ("scan", "recurrence")
-        assert fastest(layer, even=True) == "convolution"
     model = SequenceModel(3, width=4, depth=1, states=4, layer="s4d", key=KEY)
     y = model(U[:, :9], jnp.ones(9))
     np.testing.assert_allclose(y, model(U[:, :9]), atol=1e-12)
+
+
+@pytest.mark.parametrize("rows", [1000, 8000, 64000])
+def test_auto_takes_the_mode_that_the_record_found_fastest(rows):
+    lines = (ROOT / "benchmarks" / "records" / "state_space.jsonl").read_text().splitlines()
+    seconds: dict = {}
+    for row in map(json.loads, lines):
+        mode, _, setting = row["setting"].partition(", ")
+        if row["metric"] == "seconds_gradient" and setting.endswith(f"{rows} rows"):
+            case = row["method"].lower(), "uneven" not in setting
+            seconds.setdefault(case, {})[mode] = row["value"]
+    del seconds["gru", True]
+    assert {layer for layer, _ in seconds} == {"s5", "s4d", "lssl"}
+    for (layer, even), modes in seconds.items():
+        assert fastest(layer, even=even, platform="cpu") == min(modes, key=lambda m: modes[m])
 
 
 def test_what_is_unknown_is_named():
