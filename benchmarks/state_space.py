@@ -23,7 +23,7 @@ import numpy as np
 
 from benchmarks.common import run
 from continua.core.precision import precision
-from continua.methods import GRU, StateSpace
+from continua.methods import GRU, NeuralCDE, StateSpace
 from continua.methods.dynamics.reader import reader_steps
 from continua.nets import (
     LSSL,
@@ -339,13 +339,14 @@ def _slope(table, lengths, name: str) -> float:
 
 
 def leaves(quick: bool) -> list[dict]:
-    """OSULeaf by every layer beside a gated recurrent network."""
+    """OSULeaf by every layer beside a controlled equation and a gated recurrent network."""
     problem = from_aeon("OSULeaf")
     training = reader_steps(5 if quick else 600, 4e-3)
     methods = {
         "StateSpace (S5)": StateSpace(training=training),
         "StateSpace (S4D)": StateSpace(layer="s4d", training=training),
-        "GRU": GRU(training=dataclasses.replace(training)),
+        "NeuralCDE (log-ODE)": NeuralCDE(control="log_signature", training=training),
+        "GRU": GRU(training=training),
     }
     rows = []
     for label, method in methods.items():
