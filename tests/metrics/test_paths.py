@@ -12,7 +12,7 @@ from continua.metrics import (
     signatures,
     two_sample_p_value,
 )
-from continua.metrics.paths import _outer
+from continua.metrics.paths import _lead_lag, _outer
 
 
 def walks(count, *, scale=1.0, memory=0.0, seed=0):
@@ -56,11 +56,24 @@ def test_distances_vanish_between_equal_sets_and_do_not_see_their_order():
     assert marginal_distance(b + b.std(axis=0), b) == pytest.approx(1.0, rel=1e-12)
 
 
+def test_the_area_between_a_path_and_its_past_is_the_square_of_its_increments():
+    x = np.random.default_rng(0).standard_normal((3, 9, 1))
+    second = signatures(_lead_lag(x), 2)[:, 3:].reshape(3, 3, 3)
+    area = second[:, 1, 2] - second[:, 2, 1]
+    np.testing.assert_allclose(area, (np.diff(x[..., 0]) ** 2).sum(axis=1), rtol=1e-12)
+
+
 def test_equal_laws_pass_and_others_do_not():
     values = [two_sample_p_value(walks(100, seed=i), walks(100, seed=i + 50)) for i in range(20)]
     assert 0.2 < np.mean(values) < 0.8
     assert np.mean(np.array(values) < 0.05) <= 0.2
     assert two_sample_p_value(walks(300), walks(300, scale=1.4, seed=1)) < 0.02
+    # A walk, and the end of another with noise around the straight line to it: with the same
+    # deviations at all times they differ by what one row says of the next alone.
+    steps = np.arange(1, 21)[:, None] / 20
+    ends = walks(400, seed=2)[:, -1:] * steps
+    other = np.random.default_rng(3).standard_normal(ends.shape) * np.sqrt(steps - steps**2)
+    assert two_sample_p_value(walks(400), ends + other) < 0.02
     rough, smooth = walks(400), walks(400, memory=0.8, seed=1)
     smooth = smooth / smooth[:, -1].std() * rough[:, -1].std()
     assert autocorrelation_distance(smooth, rough) > 0.2
