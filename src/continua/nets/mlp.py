@@ -194,6 +194,7 @@ class VectorField(eqx.Module):
     - `width`, `depth`: of the `MLP`.
     - `activation`: smooth, so that solvers keep their order; `softplus`.
     - `time_dependent`: whether `t` is joined to `y`.
+    - `inputs`: how many numbers in `args` are joined to `y`, 0.
 
     **Reference:** kidger2022neural
     """
@@ -201,6 +202,7 @@ class VectorField(eqx.Module):
     mlp: MLP
     scale: Float[Array, " size"]
     time_dependent: bool = eqx.field(static=True)
+    inputs: int = eqx.field(static=True)
 
     def __init__(
         self,
@@ -210,11 +212,12 @@ class VectorField(eqx.Module):
         depth: int = 2,
         activation: Callable = jax.nn.softplus,
         time_dependent: bool = False,
+        inputs: int = 0,
         scale: float = 1.0,
         key: Key[Array, ""],
     ):
         self.mlp = MLP(
-            size + time_dependent,
+            size + inputs + time_dependent,
             size,
             width=width,
             depth=depth,
@@ -222,11 +225,13 @@ class VectorField(eqx.Module):
             key=key,
         )
         self.scale = scale * jnp.ones(size)
-        self.time_dependent = time_dependent
+        self.time_dependent, self.inputs = time_dependent, inputs
 
     def __call__(
         self, t: Float[Array, ""] | float, y: Float[Array, " size"], args=None
     ) -> Float[Array, " size"]:
+        if self.inputs:
+            y = jnp.concatenate([y, jnp.asarray(args, y.dtype)])
         if self.time_dependent:
             y = jnp.concatenate([jnp.asarray(t, y.dtype)[None], y])
         return self.scale * jnp.tanh(self.mlp(y))

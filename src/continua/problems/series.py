@@ -96,8 +96,10 @@ def _check_beside(series: Series, where: str) -> None:
             )
         if not np.all(np.isfinite(inputs)):
             row = int(np.argwhere(~np.isfinite(inputs))[0, 0])
+            ahead = not np.any(np.isfinite(series.y[row:]))
+            cause = "future covariates missing: " if ahead else ""
             raise InputError(
-                f"a known input has no value at time {series.t[row]:g}",
+                f"{cause}a known input has no value at time {series.t[row]:g}",
                 where=where,
                 fix="inputs must be known at all times: fill the gap, or make it a variable",
             )

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from continua.core.errors import InputError
 from continua.methods.dynamics.observations import Segments, training_series
 from continua.methods.dynamics.rollout import rollout
 from continua.methods.dynamics.rows import by_series
@@ -96,7 +97,9 @@ class Forecast(eqx.Module):
         z[:, outside] = np.nan
         return z
 
-    def simulate(self, start: Any, times: Any, *, substeps: int = 10) -> np.ndarray:
+    def simulate(
+        self, start: Any, times: Any, *, substeps: int = 10, inputs: Any = None
+    ) -> np.ndarray:
         """Mean trajectory from another start.
 
         **Arguments:**
@@ -104,19 +107,41 @@ class Forecast(eqx.Module):
         - `start`: a state `(s,)` in the units of the data.
         - `times`: increasing, the first is that of the start.
         - `substeps`: Runge-Kutta steps between two times.
+        - `inputs`: known ones at these times `(T, d)`, where the model has any.
 
         **Returns:** `(T, s)`.
+
+        **Raises:** `InputError` where inputs are missing.
         """
+        known = self._inputs(np.asarray(times), inputs)
         dtype = jnp.zeros(()).dtype
         times = jnp.asarray(np.asarray(times), dtype)
         scaling = self.model.scaling
         z0 = jnp.asarray(scaling.encode(np.asarray(start, float)), dtype)
 
         def run(member):
-            return rollout(member.scaled_field, times, z0, substeps)
+            return rollout(member.scaled_field, times, z0, substeps, u)
 
+        u = None if known is None else jnp.asarray(known, dtype)
         z = _each_member(run, self.model)
         return np.asarray(scaling.decode(np.asarray(z).mean(axis=0)))
+
+    def _inputs(self, times: np.ndarray, inputs: Any) -> np.ndarray | None:
+        """Scaled inputs at some times, `None` where the model has none."""
+        scaling = getattr(self.model, "inputs", None)
+        if scaling is None:
+            return None
+        shape = (len(times), len(scaling.mean))
+        given = np.empty((0, shape[1])) if inputs is None else np.asarray(inputs, float)
+        if given.shape != shape or not np.all(np.isfinite(given)):
+            got = "none were given" if inputs is None else f"got {given.shape}"
+            got = got if given.shape != shape else "some are not finite"
+            raise InputError(
+                f"future covariates missing: {got}",
+                where="simulate.inputs",
+                fix=f"give the known inputs at all times of the run, an array {shape}",
+            )
+        return scaling.encode(given)
 
 
 def _each_member(run: Callable, model: Any) -> Any:
@@ -128,7 +153,8 @@ def forecast_of(model: Any, problem: Any, segments: Segments, substeps: int) -> 
     """Roll a trained model out over the data and beyond.
 
     Within the data each segment runs from its own start; from the last start on the
-    trajectory goes freely through all held-out times and half a span further.
+    trajectory goes freely through all held-out times and half a span further, or as far as
+    inputs are known where there are any.
 
     **Arguments:**
 
@@ -140,7 +166,7 @@ def forecast_of(model: Any, problem: Any, segments: Segments, substeps: int) -> 
     dtype = jnp.zeros(()).dtype
     program = _program(model, 2 if substeps else 0)
     count = len(problem.series)
-    found = [_roll(program, problem, segments, substeps, r, dtype) for r in range(count)]
+    found = [_roll(program, model, problem, segments, substeps, r, dtype) for r in range(count)]
     longest = max(len(t) for t, _, _ in found)
 
     def pad(x, axis):
@@ -170,17 +196,23 @@ def _extend(t: np.ndarray, length: int) -> np.ndarray:
     return np.concatenate([t, t[-1] + 1e-6 * (1 + np.arange(length - len(t)))])
 
 
-def _roll(program, problem, segments, substeps, r, dtype):
+def _roll(program, model, problem, segments, substeps, r, dtype):
     mine = np.flatnonzero(segments.series == r)
     observed = np.unique(np.asarray(problem.series[r].t, float))
     heads = [float(segments.times[i, 0]) for i in mine]
-    fine = _fine_grid(observed[observed >= heads[0]], substeps or 8)
+    scaling, series = getattr(model, "inputs", None), problem.series[r]
+    beyond = _BEYOND if scaling is None else 0.0
+    fine = _fine_grid(observed[observed >= heads[0]], substeps or 8, beyond)
     pieces = []
     for j, i in enumerate(mine):
         final = j + 1 == len(heads)
         end = np.inf if final else heads[j + 1]
         grid = fine[(fine >= heads[j]) & (fine <= end)]
-        z, slopes = program(jnp.asarray(grid, dtype), jnp.asarray(i))
+        u = None
+        if scaling is not None:
+            columns = [np.interp(grid, series.t, c) for c in scaling.encode(series.inputs).T]
+            u = jnp.asarray(np.stack(columns, axis=-1), dtype)
+        z, slopes = program(jnp.asarray(grid, dtype), u, jnp.asarray(i))
         keep = slice(None) if final else slice(None, -1)  # the next head takes over
         pieces.append((grid[keep], np.asarray(z)[:, keep], np.asarray(slopes)[:, keep]))
     times, values, slopes = zip(*pieces, strict=True)
@@ -188,11 +220,12 @@ def _roll(program, problem, segments, substeps, r, dtype):
     return np.concatenate(times), *joined
 
 
-def _fine_grid(observed: np.ndarray, parts: int) -> np.ndarray:
-    """Measured times, the gaps between them divided, and the same spacing beyond."""
+def _fine_grid(observed: np.ndarray, parts: int, share: float) -> np.ndarray:
+    """Measured times, the gaps between them divided, and the same spacing for a share of the
+    span beyond."""
     span = observed[-1] - observed[0]
     step = float(np.median(np.diff(observed)))
-    beyond = observed[-1] + step * np.arange(1, int(np.ceil(_BEYOND * span / step)) + 1)
+    beyond = observed[-1] + step * np.arange(1, int(np.ceil(share * span / step)) + 1)
     knots = np.concatenate([observed, beyond])
     parts = max(1, min(parts, _LONGEST // len(knots)))
     shares = np.arange(parts) / parts
@@ -204,12 +237,13 @@ def _program(model, substeps: int) -> Callable:
     """States and slopes of all members from the head of a segment: compiled once for all
     segments of one length."""
 
-    def run(member, times, i):
-        z = rollout(member.scaled_field, times, member.starts[i], substeps)
-        return z, jax.vmap(member.scaled_field)(times, z)
+    def run(member, times, u, i):
+        z = rollout(member.scaled_field, times, member.starts[i], substeps, u)
+        given = (times, z) if u is None else (times, z, u)
+        return z, jax.vmap(member.scaled_field)(*given)
 
-    every = eqx.filter_vmap(run, in_axes=(eqx.if_array(0), None, None))
-    return compiled(model, lambda model, times, i: every(model, times, i))
+    every = eqx.filter_vmap(run, in_axes=(eqx.if_array(0), None, None, None))
+    return compiled(model, lambda model, times, u, i: every(model, times, u, i))
 
 
 def _noise(forecast: Forecast, problem) -> np.ndarray:

@@ -22,14 +22,17 @@ from continua.core.errors import InputError
 from continua.core.solution import Estimate, Solution
 from continua.methods.base import AbstractLearnedMethod, Support, asked
 from continua.methods.dynamics.latent_model import LatentModel, Pace, Window
+from continua.methods.dynamics.latent_solve import steps_of
 from continua.methods.dynamics.memory import Memory
 from continua.methods.dynamics.observations import scaling_of
+from continua.methods.dynamics.regularise import SolverRegulariser
 from continua.methods.dynamics.rows import Rows, between, by_series
 from continua.methods.dynamics.sequences import SequenceScaling, sequence_scaling
 from continua.nets import compiled
 from continua.problems import Series, SeriesProblem
 from continua.train import Adam, Cosine, Ramped, Shuffled, Stage, Training
 
+_RISE = 0.25  # of training, in which the weight of the divergences rises
 _BEYOND = 0.5  # spans of a window that are forecast beyond the last row
 _NORMAL = 1.4826  # deviation of a normal number over the median of its size
 _EVEN = 1e-3  # of a step, by which the times of rows may differ from those of the grid
@@ -62,6 +65,12 @@ class AbstractLatent(AbstractLearnedMethod):
     - `batch_size`: windows in a step, 64.
     - `positive`: learn logarithms; `None` decides by the data.
     - `training`: Adam with a cosine.
+    - `tolerance`: relative and absolute, in hidden states, of adaptive steps, `None`: of
+      `Tsit5` in place of `substeps`. A latent SDE is trained on its grid all the same, and the
+      steps are those of `SPaRK` through its prior. The solution's `stats` count them a window.
+    - `regulariser`: a `SolverRegulariser` of these steps, `None`.
+
+    **Raises:** `InputError` for a regulariser alone, and a tolerance where noise remembers.
     """
 
     states: int = 4
@@ -75,11 +84,25 @@ class AbstractLatent(AbstractLearnedMethod):
     batch_size: int = 64
     positive: bool | None = None
     training: Training = latent_steps(2000)
+    tolerance: float | None = None
+    regulariser: SolverRegulariser | None = None
 
     noisy: ClassVar[bool]
     kind: ClassVar[str] = "learned"
     amortised: ClassVar[bool] = False
     precision: ClassVar[str] = "float32"
+
+    def __post_init__(self):
+        if self.tolerance is not None and not self.tolerance > 0:
+            raise InputError(
+                f"got {self.tolerance}", where=f"{self.name}.tolerance", fix="give one such as 1e-4"
+            )
+        if self.regulariser is not None and self.tolerance is None:
+            raise InputError(
+                "fixed steps cost the same whatever the field",
+                where=f"{self.name}.regulariser",
+                fix="give tolerance=1e-4 too, of adaptive steps",
+            )
 
     def supports(self, problem) -> Support:
         tasks = ("forecast", "interpolate", "generate")
@@ -98,6 +121,12 @@ class AbstractLatent(AbstractLearnedMethod):
                 where=f"{self.name}.time_dependent",
                 fix=f"give window={longest}, or leave time_dependent out",
             )
+        if (memory := self.memory(layout)) is not None and self.tolerance is not None:
+            raise InputError(
+                "the steps of noise that remembers are exact for its memories, and fixed",
+                where=f"{self.name}.tolerance",
+                fix="leave it out, or take LatentSDE",
+            )
         return LatentModel(
             self.states,
             len(problem.variables),
@@ -108,7 +137,8 @@ class AbstractLatent(AbstractLearnedMethod):
             noisy=self.noisy,
             time_dependent=self.time_dependent,
             pace=layout.pace,
-            memory=self.memory(layout),
+            memory=memory,
+            tolerance=self.tolerance,
             key=key,
         )
 
@@ -118,17 +148,24 @@ class AbstractLatent(AbstractLearnedMethod):
 
     def batches(self, problem) -> Ramped:
         layout = layout_of(problem, self.window, self.substeps, self.positive)
-        pieces = [w for r in range(len(layout.series)) for w in layout.training(r)]
-        windows = jax.tree.map(lambda *x: jnp.stack(x), *pieces)
-        return Ramped(Shuffled(windows, self.batch_size), max(1, self.training.steps // 4))
+        return Ramped(Shuffled(layout.windows(), self.batch_size), max(1, self.training.steps))
 
     def loss(self, model: LatentModel, batch, *, key):
-        windows, weight = batch
+        windows, progress = batch
+        weight = jnp.minimum(progress / _RISE, 1.0)
         keys = jax.random.split(key, windows.share.shape[0])
-        bounds, parts = jax.vmap(lambda w, k: model.elbo(w, weight, key=k))(windows, keys)
+
+        def one(window, key):
+            return model.elbo(window, weight, key=key, regulariser=self.regulariser)
+
+        bounds, parts = jax.vmap(one)(windows, keys)
         count = jnp.sum(windows.mask)
+        total, solver = -jnp.sum(bounds) / count, parts.pop("solver", None)
         parts = {name: jnp.sum(value) / count for name, value in parts.items()}
-        return -jnp.sum(bounds) / count, parts
+        if self.regulariser is not None:
+            parts["solver"] = jnp.mean(solver)
+            total = total + self.regulariser.weight_at(progress) * parts["solver"]
+        return total, parts
 
     def finish(self, model: LatentModel, problem) -> Solution:
         layout = layout_of(problem, self.window, self.substeps, self.positive)
@@ -148,6 +185,7 @@ class AbstractLatent(AbstractLearnedMethod):
             evaluator=evaluator,
             parameters={"hurst": Estimate(float(memory.hurst))} if memory and learned else {},
             spread=spread,
+            stats={} if model.tolerance is None else steps_of(model, layout.windows()),
         )
 
 
@@ -211,6 +249,11 @@ class Layout:
     nodes: int
     unit: float
     pace: Pace
+
+    def windows(self) -> Window:
+        """All windows to learn from, stacked."""
+        pieces = [w for r in range(len(self.series)) for w in self.training(r)]
+        return jax.tree.map(lambda *x: jnp.stack(x), *pieces)
 
     def training(self, r: int) -> list[Window]:
         """The windows of a series to learn from: overlapping by half."""

@@ -20,7 +20,8 @@ the next row `x`, in a time `T`, were known and `h`, `g` stayed as they are, the
     u = g D' (x - D(z + T h)) / (D g^2 D' T + r^2),   v = 1 - g^2 dt D' / (D g^2 D' T + r^2) D,
 
 here with the diagonal of the matrix alone; a network is added to this `u`. Without noise
-(`g = 0`) there is no `u`: a latent ODE, by Runge-Kutta steps.
+(`g = 0`) there is no `u`: a latent ODE, by Runge-Kutta steps, adaptive ones where there is a
+tolerance (`latent_solve`).
 
 Noise may remember (`memory`). Its memories `Y` then belong to the hidden state, and the posterior
 is guided by what the noise until the next row is expected to be and may still become:
@@ -38,7 +39,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from continua.methods.dynamics import latent_solve
 from continua.methods.dynamics.memory import Memory, Steer, walk
+from continua.methods.dynamics.regularise import SolverRegulariser
 from continua.nets import MLP, GRUCell, Linear
 
 _EVEN = 0.1  # of the usual size, with which the last layer of the noise begins
@@ -118,6 +121,7 @@ class LatentModel(eqx.Module):
     - `time_dependent`: whether `h`, `g` and `u` see `t`.
     - `pace`: of the data, for sizes at the start.
     - `memory`: of the noise; `None` for white noise.
+    - `tolerance`: of adaptive steps; `None` for those of the grid.
     """
 
     cell: GRUCell
@@ -134,6 +138,7 @@ class LatentModel(eqx.Module):
     memory: Memory | None
     time_dependent: bool = eqx.field(static=True)
     pace: Pace = eqx.field(static=True)
+    tolerance: float | None = eqx.field(static=True)
 
     def __init__(
         self,
@@ -148,6 +153,7 @@ class LatentModel(eqx.Module):
         time_dependent: bool,
         pace: Pace,
         memory: Memory | None = None,
+        tolerance: float | None = None,
         key,
     ):
         keys = jax.random.split(key, 7)
@@ -182,6 +188,7 @@ class LatentModel(eqx.Module):
         self.raw_noise = jnp.full(channels, -2.5)
         self.prior_mean, self.raw_prior = jnp.zeros(states), jnp.full(states, 0.5)
         self.time_dependent, self.pace, self.memory = time_dependent, pace, memory
+        self.tolerance = tolerance
 
     @property
     def noise(self) -> Float[Array, " C"]:
@@ -243,16 +250,45 @@ class LatentModel(eqx.Module):
         - `window`: one.
         - `key`: of the start and the noise; that of a step depends on its number alone.
         """
+        states, start, path, _ = self.travelled(window, None, key=key)
+        return states, start, path
+
+    def drawn(self, window: Window, *, key):
+        """A first state of the posterior, the divergence of the start, and the contexts of
+        the rows.
+
+        **Arguments:**
+
+        - `window`: one.
+        - `key`: of the draw.
+        """
         contexts = self.read(window)
         mean, deviation = self.begin(contexts)
-        first, rest = jax.random.split(key)
-        z = mean + deviation * jax.random.normal(first, mean.shape, mean.dtype)
+        z = mean + deviation * jax.random.normal(key, mean.shape, mean.dtype)
         wide = self.prior_deviation
         ratio = (deviation**2 + (mean - self.prior_mean) ** 2) / wide**2
         start = jnp.sum(jnp.log(wide / deviation) + (ratio - 1) / 2)
-        z = self.remembering(z, key=first)
+        return self.remembering(z, key=key), start, contexts
+
+    def travelled(self, window: Window, regulariser: SolverRegulariser | None, *, key):
+        """As `posterior`, and what adaptive steps cost where that is asked for.
+
+        **Arguments:**
+
+        - `window`, `key`: as `posterior`.
+        - `regulariser`: `None` for no cost.
+        """
+        first, rest = jax.random.split(key)
+        z, start, contexts = self.drawn(window, key=first)
+        nothing, own = jnp.zeros((), z.dtype), jax.random.fold_in(key, 2)
+        if self.diffusion is None and self.tolerance is not None:
+            found, solver = latent_solve.solved(self, z, window.acting, regulariser, key=own)
+            return found.ys, start, nothing, solver
         states, path = self.march(z, window.acting, self.ahead(window, contexts), key=rest)
-        return states, start, path
+        if regulariser is None:
+            return states, start, path, nothing
+        solver = latent_solve.cost(self, states, window.acting, regulariser, key=own)
+        return states, start, path, solver
 
     def ahead(self, window: Window, contexts) -> Float[Array, "G c"]:
         """What the posterior sees of the data from each node on."""
@@ -284,6 +320,9 @@ class LatentModel(eqx.Module):
         """
         if self.memory is not None:
             return self.remembered(z, acting, contexts, key=key, begin=begin)
+        if self.diffusion is None and self.tolerance is not None and acting.shape[0] > 1:
+            found, nothing = latent_solve.solved(self, z, acting, None, key=key, begin=begin)
+            return found.ys, nothing
         h, steps = self.pace.step, acting.shape[0] - 1
         numbers = begin + jnp.arange(steps)
 
@@ -373,7 +412,9 @@ class LatentModel(eqx.Module):
         taken = self.pace.step * g**2 * ((mask / spread) @ weight**2)
         return g * ((mask * gap / spread) @ weight), jnp.clip(1 - taken, _SURE)
 
-    def elbo(self, window: Window, weight, *, key) -> tuple[Float[Array, ""], dict]:
+    def elbo(
+        self, window: Window, weight, *, key, regulariser: SolverRegulariser | None = None
+    ) -> tuple[Float[Array, ""], dict]:
         """The bound of `log p(x)` for one window, and its parts.
 
         **Arguments:**
@@ -381,8 +422,9 @@ class LatentModel(eqx.Module):
         - `window`: one.
         - `weight`: of both divergences, 1 for the bound itself.
         - `key`: of the draw.
+        - `regulariser`: whose `R` is the part `"solver"`; `None` for no such part.
         """
-        states, start, path = self.posterior(window, key=key)
+        states, start, path, solver = self.travelled(window, regulariser, key=key)
         z = states[window.node] + window.share[:, None] * (
             states[window.node + 1] - states[window.node]
         )
@@ -390,4 +432,5 @@ class LatentModel(eqx.Module):
         each = -(gap**2) / 2 - jnp.log(self.noise) - 0.5 * jnp.log(2 * jnp.pi)
         likelihood = jnp.sum(window.mask * each)
         parts = {"log_likelihood": likelihood, "start": start, "path": path}
+        parts |= {} if regulariser is None else {"solver": solver}
         return likelihood - weight * (start + path), parts

@@ -30,16 +30,17 @@ class KnownPart(eqx.Module):
 
 
 class Dynamics(eqx.Module):
-    """`dy/dt = f(t, y, p) + g(y)`, with a leading axis of members on all arrays.
+    """`dy/dt = f(t, y, p) + g(y, u)`, with a leading axis of members on all arrays.
 
     **Arguments:**
 
-    - `field`: `g` in scaled coordinates, `(t, z)`, or `None`.
+    - `field`: `g` in scaled coordinates, `(t, z, u)`, or `None`.
     - `raw`: free numbers of the unknown parameters; `unknown`: what they stand for.
     - `starts`: scaled states at the heads of the segments `(m, s)`.
     - `known`: `f`, or `None`.
     - `scaling`: between `y` and scaled states.
     - `states`: names.
+    - `inputs`: between known inputs and scaled ones; `None` where there are none.
     """
 
     field: Callable | None
@@ -49,10 +50,13 @@ class Dynamics(eqx.Module):
     unknown: Mapping[str, Parameter]
     scaling: Scaling
     states: tuple[str, ...]
+    inputs: Scaling | None = None
 
-    def scaled_field(self, t: Any, z: Float[Array, " s"]) -> Float[Array, " s"]:
-        """`dz/dt`, for one member."""
-        slope = jnp.zeros_like(z) if self.field is None else self.field(t, z)
+    def scaled_field(
+        self, t: Any, z: Float[Array, " s"], u: Float[Array, " d"] | None = None
+    ) -> Float[Array, " s"]:
+        """`dz/dt`, for one member, of scaled inputs `u`."""
+        slope = jnp.zeros_like(z) if self.field is None else self.field(t, z, u)
         if self.known is None:
             return slope
         y = jnp.asarray(self.scaling.decode(z))

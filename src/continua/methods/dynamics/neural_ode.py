@@ -1,10 +1,11 @@
 r"""A network as the unknown part of the dynamics of observed series.
 
-    dy/dt = f(t, y, p) + g_theta(y),
+    dy/dt = f(t, y, p) + g_theta(y, u(t)),
 
 `f` a formula that may hold unknown parameters `p` (or nothing), `g` a bounded network
-in scaled coordinates `z`, of second order, of Hamilton's form or with hidden states where
-that is asked for (`fields.py`). Trajectories through the measurements are found by multiple
+in scaled coordinates `z`, of second order, of Hamilton's or Lagrange's form or with hidden
+states where that is asked for (`fields.py`), `u` inputs that are known at all times, with
+straight lines between their rows. Trajectories through the measurements are found by multiple
 shooting: series are cut into segments, each with a free start `z_k`, and
 
     L = mean |z(t_i) - z_i|^2 + c mean |z_k(end) - z_{k+1}|^2 + n mean |g|^2,
@@ -27,12 +28,25 @@ from continua import integrate
 from continua.core.errors import InputError, suggest
 from continua.core.solution import Estimate, Solution
 from continua.methods.base import YES, AbstractLearnedMethod, Support, asked, beyond
-from continua.methods.dynamics.fields import FORMS, field_of, hidden_states, starts_of
+from continua.methods.dynamics.fields import (
+    CONSERVATIVE,
+    FORMS,
+    MOVING,
+    field_of,
+    starts_of,
+    states_of_form,
+)
 from continua.methods.dynamics.forecast import Forecast, forecast_of
 from continua.methods.dynamics.model import Dynamics, known_part, members_of, states_of
-from continua.methods.dynamics.observations import Scaling, Segments, scaling_of, segments_of
+from continua.methods.dynamics.observations import (
+    Scaling,
+    Segments,
+    input_scaling,
+    scaling_of,
+    segments_of,
+)
 from continua.methods.dynamics.regularise import SolverRegulariser
-from continua.methods.dynamics.rollout import rollout
+from continua.methods.dynamics.rollout import input_at, rollout
 from continua.methods.fields.field import Parameter
 from continua.nets import compiled
 from continua.train import Adam, Cosine, FullBatch, Ramped, Stage, Training
@@ -62,9 +76,10 @@ class NeuralODE(AbstractLearnedMethod):
     - `substeps`: Runge-Kutta steps between two measurements, 4.
     - `continuity`: final weight of the gaps between segments, 10.
     - `penalty`: `n`, weight of the network's size beside a formula, 0.1.
-    - `form`: `"first"`; `"second"`, where what is measured are positions alone;
-      `"hamiltonian"`, where it is coordinates and as many momenta, in this order. The last
-      two are for networks alone.
+    - `form`: `"first"`; `"second"`, where what is measured are positions `x`, and their
+      velocities where there is a variable `x_t`; `"lagrangian"`, likewise, where energy is
+      kept; `"hamiltonian"`, where it is kept and coordinates and as many momenta are measured,
+      in this order. All but the first are for networks alone.
     - `augment`: hidden states beside the measured ones, 0; with `"first"` alone.
     - `grow`: share of each segment that counts at first, the rest by and by in the first half
       of training; 1. Of use where segments are long.
@@ -108,7 +123,7 @@ class NeuralODE(AbstractLearnedMethod):
                 where="NeuralODE.augment",
                 fix='give 0, or 1 or more with form="first"',
             )
-        if self.form == "hamiltonian" and self.positive:
+        if self.form in CONSERVATIVE and self.positive:
             raise InputError(
                 "logarithms have no energy of this form",
                 where="NeuralODE.positive",
@@ -128,8 +143,10 @@ class NeuralODE(AbstractLearnedMethod):
             )
 
     def supports(self, problem) -> Support:
-        if not (known := asked(problem, "a neural ODE")).ok:
+        if not (known := asked(problem, "a neural ODE", takes=("inputs",))).ok:
             return known
+        if problem.inputs and self.form in CONSERVATIVE:
+            return Support(False, "what keeps its energy takes no inputs, form='second' does")
         if problem.equation is not None and (self.form != "first" or self.augment):
             return Support(False, "a neural ODE beside a formula has the states of the formula")
         if self.form == "hamiltonian" and len(problem.variables) % 2:
@@ -141,8 +158,9 @@ class NeuralODE(AbstractLearnedMethod):
             return known
         if equation is not None and equation.fields:
             return Support(False, "a neural ODE needs known fields as formulas")
-        if not set(problem.variables) <= set(states_of(problem)):
-            return Support(False, "every measured variable must be a state of the equation")
+        names = "the equation" if equation is not None else f"the form '{self.form}'"
+        if not set(problem.variables) <= set(self._names(problem)):
+            return Support(False, f"every measured variable must be a state of {names}")
         return YES
 
     def generate(self, problem) -> None:
@@ -150,6 +168,11 @@ class NeuralODE(AbstractLearnedMethod):
 
     def init(self, problem, *, key) -> Dynamics:
         states, scaling, segments = self._pieces(problem)
+        inputs = input_scaling(problem)
+        more: dict[str, Any] = {"width": self.width, "depth": self.depth}
+        more["inputs"] = len(problem.inputs)
+        if self.form in MOVING:
+            more["measured"] = tuple(s in problem.variables for s in states[len(states) // 2 :])
         unknown = {
             name: Parameter(u.start, u.lower, u.upper)
             for name, u in problem.unknown_parameters.items()
@@ -161,9 +184,7 @@ class NeuralODE(AbstractLearnedMethod):
             first, second = jax.random.split(key)
             # A formula is trusted at first; a network alone starts at the right size.
             size = rate * (0.3 if partly else 1.0)
-            field = field_of(
-                self.form, scaling, size, width=self.width, depth=self.depth, key=first
-            )
+            field = field_of(self.form, scaling, size, key=first, **more)
             noise = 0.1 * jax.random.normal(second, (len(unknown),))
             raw = {name: noise[i] for i, name in enumerate(unknown)}
             starts = jnp.asarray(starts_of(segments, self.form, rate), noise.dtype)
@@ -171,24 +192,28 @@ class NeuralODE(AbstractLearnedMethod):
 
         field, raw, starts = members_of(member, self.members, key=key)
         known = known_part(problem)
-        return Dynamics(field, raw, starts, known, unknown, scaling, states)
+        return Dynamics(field, raw, starts, known, unknown, scaling, states, inputs)
+
+    def _names(self, problem) -> tuple[str, ...]:
+        """Of the states."""
+        states = states_of(problem)
+        if problem.equation is not None:
+            return states
+        return states_of_form(states, self.form, self.augment)
 
     def _pieces(self, problem) -> tuple[tuple[str, ...], Scaling, Segments]:
         """The states, their scaling, and the data in it."""
-        states = states_of(problem)
-        if problem.equation is None:
-            states = (*states, *hidden_states(states, self.form, self.augment))
-        positive = False if self.form == "hamiltonian" else self.positive
-        scaling = scaling_of(problem, states, positive)
-        return states, scaling, segments_of(problem, states, scaling, self.segment)
+        states = self._names(problem)
+        positive = False if self.form in CONSERVATIVE else self.positive
+        scaling, inputs = scaling_of(problem, states, positive), input_scaling(problem)
+        return states, scaling, segments_of(problem, states, scaling, self.segment, inputs)
 
     def batches(self, problem) -> Ramped:
         _, _, segments = self._pieces(problem)
         dtype = jnp.zeros(()).dtype
-        data = {
-            name: jnp.asarray(getattr(segments, name), dtype)
-            for name in ("times", "values", "mask", "follows")
-        }
+        names = ("times", "values", "mask", "follows", "inputs")
+        found = {name: getattr(segments, name) for name in names}
+        data = {name: jnp.asarray(x, dtype) for name, x in found.items() if x is not None}
         return Ramped(FullBatch(data), max(1, self.training.steps))
 
     def loss(self, model, batch, *, key):
@@ -198,7 +223,7 @@ class NeuralODE(AbstractLearnedMethod):
             place = jnp.linspace(0.0, 1.0, batch["mask"].shape[1])
             shown = place <= self.grow + (1 - self.grow) * ramp
             batch = {**batch, "mask": jnp.where(shown[None, :, None], batch["mask"], 0.0)}
-        states, solver = self._states(model, batch["times"], key)
+        states, solver = self._states(model, batch["times"], batch.get("inputs"), key)
         parts = eqx.filter_vmap(
             lambda member, states: self._parts(member, states, batch), in_axes=(eqx.if_array(0), 0)
         )(model, states)
@@ -211,32 +236,34 @@ class NeuralODE(AbstractLearnedMethod):
             total = total + self.regulariser.weight_at(progress) * solver
         return total, parts
 
-    def _states(self, model: Dynamics, times: Any, key: Any) -> tuple[Any, Any]:
+    def _states(self, model: Dynamics, times: Any, inputs: Any, key: Any) -> tuple[Any, Any]:
         """States of all members on all segments, `(k, m, l, s)`, and what they cost a solver."""
         if self.tolerance is None:
 
             def every(member):
-                def shoot(times, start):
-                    return rollout(member.scaled_field, times, start, self.substeps)
+                def shoot(times, start, u):
+                    return rollout(member.scaled_field, times, start, self.substeps, u)
 
-                return jax.vmap(shoot)(times, member.starts)
+                return jax.vmap(shoot)(times, member.starts, inputs)
 
             return eqx.filter_vmap(every, in_axes=(eqx.if_array(0),))(model), None
-        found, solver = self._solved(model, times, key)
+        found, solver = self._solved(model, times, inputs, key)
         return found.ys.reshape(*model.starts.shape[:2], *found.ys.shape[1:]), jnp.mean(solver)
 
-    def _solved(self, model: Dynamics, times: Any, key: Any) -> tuple[Any, Any]:
+    def _solved(self, model: Dynamics, times: Any, inputs: Any, key: Any) -> tuple[Any, Any]:
         """The trajectories of all members on all segments by adaptive steps, `(k m, ...)`, and
         what each costs."""
         k, m, _ = model.starts.shape
         arrays, rest = eqx.partition(eqx.tree_at(lambda d: d.starts, model, None), eqx.is_array)
 
-        def one(arrays, times, start, key):
-            def field(t, y, arrays):
-                return eqx.combine(arrays, rest).scaled_field(t, y)
+        def one(arrays, times, start, u, key):
+            def field(t, y, args):
+                arrays, u = args
+                here = None if u is None else input_at(t, times, u)
+                return eqx.combine(arrays, rest).scaled_field(t, y, here)
 
             options = {"t0": times[0], "t1": times[-1], "y0": start, "saveat": times}
-            options |= {"args": arrays, "rtol": self.tolerance, "atol": self.tolerance}
+            options |= {"args": (arrays, u), "rtol": self.tolerance, "atol": self.tolerance}
             if self.regulariser is None:
                 found = integrate.solve(field, integrate.Tsit5(), **options)
                 return found, jnp.zeros((), start.dtype)
@@ -244,8 +271,9 @@ class NeuralODE(AbstractLearnedMethod):
 
         # Members and segments are lanes of one solve.
         arrays = jax.tree.map(lambda x: jnp.repeat(x, m, axis=0), arrays)
-        starts = model.starts.reshape(k * m, -1)
-        return jax.vmap(one)(arrays, jnp.tile(times, (k, 1)), starts, jax.random.split(key, k * m))
+        starts, keys = model.starts.reshape(k * m, -1), jax.random.split(key, k * m)
+        driven = None if inputs is None else jnp.tile(inputs, (k, 1, 1))
+        return jax.vmap(one)(arrays, jnp.tile(times, (k, 1)), starts, driven, keys)
 
     def _parts(self, member: Dynamics, states: Any, batch) -> dict[str, Any]:
         mask = batch["mask"]
@@ -255,8 +283,9 @@ class NeuralODE(AbstractLearnedMethod):
         gaps = jnp.sum(gap) / jnp.maximum(jnp.sum(batch["follows"]), 1.0)
         network = jnp.zeros((), states.dtype)
         if member.known is not None and member.field is not None:
-            flat = states.reshape(-1, states.shape[-1])
-            size = jax.vmap(partial(member.field, 0.0))(flat)
+            flat = [states] if "inputs" not in batch else [states, batch["inputs"]]
+            flat = [x.reshape(-1, x.shape[-1]) for x in flat]
+            size = jax.vmap(partial(member.field, 0.0))(*flat)
             network = jnp.mean(size**2)
         return {"data": data, "gaps": gaps, "network": network}
 
@@ -283,8 +312,11 @@ class NeuralODE(AbstractLearnedMethod):
         if self.tolerance is None:
             return {}
         plain = dataclasses.replace(self, regulariser=None)
-        times = jnp.asarray(segments.times, model.starts.dtype)
-        run = compiled(model, lambda model: plain._solved(model, times, jax.random.key(0))[0])
+        dtype, inputs = model.starts.dtype, segments.inputs
+        times = jnp.asarray(segments.times, dtype)
+        inputs = None if inputs is None else jnp.asarray(inputs, dtype)
+        key = jax.random.key(0)
+        run = compiled(model, lambda model: plain._solved(model, times, inputs, key)[0])
         found, members = run(), model.starts.shape[0]
         return {
             "accepted_steps": float(jnp.sum(found.steps)) / members,

@@ -85,6 +85,21 @@ def scaling_of(problem: Any, states: tuple[str, ...], log: bool | None) -> Scali
     return Scaling(tuple(mean), tuple(std), log)
 
 
+def input_scaling(problem: Any) -> Scaling | None:
+    """The scaling of known inputs, by those up to the split; `None` where there are none.
+
+    **Arguments:**
+
+    - `problem`: a `SeriesProblem`.
+    """
+    if not problem.inputs:
+        return None
+    values = np.concatenate([s.inputs for s in problem.training()])
+    deviation = values.std(axis=0)
+    mean, std = values.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
+    return Scaling(tuple(mean.tolist()), tuple(std.tolist()), False)
+
+
 @dataclasses.dataclass(frozen=True)
 class Segments:
     """Training data cut into pieces that meet at their ends.
@@ -97,6 +112,8 @@ class Segments:
     - `starts`: a guess of the state at the head of each piece `(m, s)`.
     - `follows`: 1 where piece `i + 1` goes on where piece `i` ends, `(m - 1,)`.
     - `series`: the number of the series of each piece.
+    - `inputs`: scaled known inputs `(m, l, d)`, at all of their times within a piece; `None`
+      where there are none.
     """
 
     times: np.ndarray
@@ -105,18 +122,31 @@ class Segments:
     starts: np.ndarray
     follows: np.ndarray
     series: np.ndarray
+    inputs: np.ndarray | None = None
 
 
-def segments_of(problem: Any, states: tuple[str, ...], scaling: Scaling, length: int) -> Segments:
+def segments_of(
+    problem: Any,
+    states: tuple[str, ...],
+    scaling: Scaling,
+    length: int,
+    inputs: Scaling | None = None,
+) -> Segments:
     """Cut the training data into pieces of `length` intervals.
 
     **Arguments:**
 
     - `problem`, `states`, `scaling`: as `scaling_of`.
     - `length`: intervals between measurements in a piece; 0 keeps series whole.
+    - `inputs`: of known inputs, from `input_scaling`.
     """
     rows: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = []
-    for number, (t, y) in enumerate(training_series(problem)):
+    known: list[np.ndarray] = []
+    for number, one in enumerate(problem.training()):
+        measured = np.flatnonzero(np.any(np.isfinite(one.y), axis=1))
+        # Pieces end at measurements; between these inputs may have rows of their own.
+        keep = np.arange(measured[0], measured[-1] + 1) if inputs else measured
+        t, y, heads = one.t[keep], one.y[keep], np.searchsorted(keep, measured)
         z = np.full((len(t), len(states)), np.nan)
         full = np.ones((len(t), len(states)))
         for i, state in enumerate(states):
@@ -125,10 +155,12 @@ def segments_of(problem: Any, states: tuple[str, ...], scaling: Scaling, length:
         observed = [s in problem.variables for s in states]
         z[:, observed] = scaling.encode(full)[:, observed]
         filled = _fill(t, z)
-        step = length or max(len(t) - 1, 1)
-        for begin in range(0, max(len(t) - 1, 1), step):
-            piece = slice(begin, min(begin + step, len(t) - 1) + 1)
+        step = length or max(len(heads) - 1, 1)
+        for begin in range(0, max(len(heads) - 1, 1), step):
+            piece = slice(heads[begin], heads[min(begin + step, len(heads) - 1)] + 1)
             rows.append((number, t[piece], z[piece], filled[piece]))
+            if inputs is not None:
+                known.append(inputs.encode(one.inputs[keep][piece]))
     longest = max(len(t) for _, t, _, _ in rows)
     times = np.stack([np.pad(t, (0, longest - len(t)), mode="edge") for _, t, _, _ in rows])
     padded = [
@@ -143,6 +175,9 @@ def segments_of(problem: Any, states: tuple[str, ...], scaling: Scaling, length:
         np.stack([filled[0] for *_, filled in rows]),
         (series[1:] == series[:-1]).astype(float),
         series,
+        np.stack([np.pad(u, ((0, longest - len(u)), (0, 0)), mode="edge") for u in known])
+        if inputs
+        else None,
     )
 
 

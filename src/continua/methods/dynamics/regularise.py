@@ -21,6 +21,16 @@ gradient of the solve itself may be any, the continuous adjoint too:
 - biased: `t*` is the start of one of the accepted steps, all of them alike, so that hard
   parts come oftener, `h` the length of that step;
 - unbiased: `t*` is uniform in time, `h` the step that a solver would begin with there.
+
+Adaptive steps of stochastic equations have no derivatives backwards: such models are trained on
+fixed steps, whose path `y_0, ..., y_n` may come from any method, or from a posterior. There
+
+    R = E(y*, t*, h; W, H) h,   W ~ N(0, h),  H ~ N(0, h / 12),
+
+is of one step that a method with an error estimate would take from a state `y*` of this path,
+`h` the length of the step that the path took there, the increment `W` and the space-time area
+`H` of the noise drawn for it, `t*`, `y*` and `h` held fixed; the global one is the mean over all
+steps, with the derivatives of the path.
 """
 
 import dataclasses
@@ -38,11 +48,15 @@ from continua.core.errors import InputError, suggest
 from continua.integrate import fields, runge_kutta
 from continua.integrate.fields import AbstractField
 from continua.integrate.methods import AbstractEmbedded, AbstractExplicitRungeKutta
+from continua.integrate.stochastic import SDE, SPaRK, brownian
+from continua.integrate.stochastic.methods import AbstractEstimating
+from continua.integrate.stochastic.sde import converted
 from continua.integrate.tableaus import Tableau
 from continua.integrate.trajectory import History, Trajectory
 
 KINDS = ("error", "stiffness", "both")
 SCOPES = ("global", "local_unbiased", "local_biased")
+_SPARK = SPaRK()
 _BOTH = 0.1  # weight of the stiffness beside the error
 _OURS = ("history", "dt0", "shared", "key")
 
@@ -169,6 +183,62 @@ class SolverRegulariser:
             return found, one(found, key)
         keys = jax.random.split(key, found.steps.shape[0])
         return found, jnp.mean(jax.vmap(one)(found, keys))
+
+    def of_path(
+        self, sde: SDE, ts: Any, ys: Any, *, key: Any, rtol: Any = 1e-3, atol: Any = 1e-6,
+        args: Any = None, method: Any = _SPARK,
+    ) -> Any:  # fmt: skip
+        """`R` of a path of a stochastic equation that was drawn by fixed steps.
+
+        **Arguments:**
+
+        - `sde`: drift, diffusion and what is known of the noise.
+        - `ts`: times `(L,)`; where neighbours are equal there is no step.
+        - `ys`: the states there, a tree of arrays `(L, *)`.
+        - `key`: says where the local step is, and its noise.
+        - `rtol`, `atol`: of the adaptive steps that the model is to be solved with.
+        - `args`: handed through to drift and diffusion.
+        - `method`: that estimates its error, `SPaRK()`.
+
+        **Raises:** `InputError` for a `kind` other than `"error"`, and a method without an
+        estimate.
+        """
+        where = "SolverRegulariser.of_path"
+        if self.kind != "error":
+            raise InputError(
+                "noise hides the stiffness that a step shows",
+                where=f"{where}.kind",
+                fix='take kind="error"',
+            )
+        if not isinstance(method, AbstractEstimating):
+            raise InputError(
+                f"{type(method).__name__} has no error estimate",
+                where=f"{where}.method",
+                fix="take SPaRK()",
+            )
+        _, unravel = ravel_pytree(jax.tree.map(lambda y: y[0], ys))
+        flat = sde.flat(unravel, jnp.ones_like(ts[0]), args)
+        limits, equation = (rtol, atol), converted(flat, method.interpretation)
+        states, steps = jax.vmap(lambda y: ravel_pytree(y)[0])(ys), jnp.diff(ts)
+        g = jax.eval_shape(flat.diffusion, ts[0], states[0])
+        channels = g.shape[0] if g.ndim == 1 else g.shape[1]
+
+        def one(t, y, h, number):
+            seed = brownian.seeds(key, number, channels)
+            dw = brownian.of_cell(seed, 0, h, area=True)
+            new, _, error = method.move(equation, t, y, (), h, dw)
+            return runge_kutta.error_norm(error, y, new, *limits)[0] * h
+
+        if self.scope == "global":
+            every = jax.vmap(one)(ts[:-1], states[:-1], steps, jnp.arange(steps.shape[0]))
+            taken = jnp.where(steps > 0, every, 0.0)
+            return jnp.sum(taken) / jnp.maximum(jnp.sum((steps > 0).astype(ts.dtype)), 1.0)
+        # All steps alike, or uniform in time.
+        weights = steps if self.scope == "local_unbiased" else (steps > 0).astype(ts.dtype)
+        share = jax.random.uniform(key, (), ts.dtype) * jnp.sum(weights)
+        j = jnp.sum((jnp.cumsum(weights) <= share).astype(jnp.int32))
+        j = jnp.minimum(j, jnp.max(jnp.where(steps > 0, jnp.arange(steps.shape[0]), 0)))
+        return one(*jax.lax.stop_gradient((ts[j], states[j], steps[j])), 0)
 
     def _over_steps(self, steps: Any, facts: History, method: Any) -> Any:
         """The mean, or the maximum, over the steps of one trajectory."""

@@ -11,42 +11,68 @@ from continua import integrate
 
 
 def rollout(
-    field: Callable, times: Float[Array, " l"], start: Float[Array, " s"], substeps: int
+    field: Callable,
+    times: Float[Array, " l"],
+    start: Float[Array, " s"],
+    substeps: int,
+    inputs: Float[Array, "l d"] | None = None,
 ) -> Float[Array, "l s"]:
     """States at given times: equal fourth-order steps between any two of them.
 
     **Arguments:**
 
-    - `field`: `(t, y) -> dy/dt`.
+    - `field`: `(t, y) -> dy/dt`, or `(t, y, u)` where there are inputs.
     - `times`: increasing; equal neighbours repeat the state.
     - `start`: the state at the first time.
     - `substeps`: steps between two times; 0 takes an implicit adaptive solver.
+    - `inputs`: values of `u` at the times, straight lines between them.
 
     **Returns:** the states, `start` first.
     """
     if substeps == 0:
-        return _implicit(field, times, start)
+        return _implicit(field, times, start, inputs)
 
     def step(y, at):
-        t, h = at
-        k1 = field(t, y)
-        k2 = field(t + h / 2, y + h / 2 * k1)
-        k3 = field(t + h / 2, y + h / 2 * k2)
-        k4 = field(t + h, y + h * k3)
+        t, h, driven = at
+        u, middle, after = ((), (), ()) if driven is None else driven
+        k1 = field(t, y, *u)
+        k2 = field(t + h / 2, y + h / 2 * k1, *middle)
+        k3 = field(t + h / 2, y + h / 2 * k2, *middle)
+        k4 = field(t + h, y + h * k3, *after)
         y = y + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
         return y, y
 
     # One loop over all steps: a step is compiled once, however many there are.
     h = jnp.diff(times) / substeps
     t = times[:-1, None] + h[:, None] * jnp.arange(substeps, dtype=times.dtype)
-    _, states = jax.lax.scan(step, start, (t.reshape(-1), jnp.repeat(h, substeps)))
+    driven = None
+    if inputs is not None:
+        shares = jnp.arange(2 * substeps + 1, dtype=times.dtype)[:, None] / (2 * substeps)
+        line = inputs[:-1, None] + jnp.diff(inputs, axis=0)[:, None] * shares
+        thirds = (line[:, :-2:2], line[:, 1::2], line[:, 2::2])
+        driven = tuple((x.reshape(-1, inputs.shape[1]),) for x in thirds)
+    _, states = jax.lax.scan(step, start, (t.reshape(-1), jnp.repeat(h, substeps), driven))
     return jnp.concatenate([start[None], states[substeps - 1 :: substeps]])
 
 
-def _implicit(field, times, start):
+def input_at(t, times: Float[Array, " l"], inputs: Float[Array, "l d"]) -> Float[Array, " d"]:
+    """`u(t)`, straight lines between its values at the times.
+
+    **Arguments:**
+
+    - `t`: where.
+    - `times`, `inputs`: as `rollout`.
+    """
+    return jax.vmap(lambda column: jnp.interp(t, times, column), in_axes=1)(inputs)
+
+
+def _implicit(field, times, start, inputs):
+    def driven(t, y, args):
+        return field(t, y) if inputs is None else field(t, y, input_at(t, times, inputs))
+
     # Where numbers grow without bound the states from there on are NaN.
     found = integrate.solve(
-        lambda t, y, args: field(t, y),
+        driven,
         integrate.Rodas5P(),
         t0=times[0],
         t1=times[-1],
