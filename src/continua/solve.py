@@ -43,7 +43,7 @@ def solve(
     **Arguments:**
 
     - `problem`: an `EquationProblem`, `StochasticProblem`, `SeriesProblem`,
-      `FamilyProblem` or `InverseProblem`.
+      `FamilyProblem`, `InverseProblem` or `VideoProblem`.
     - `method`: a value such as `methods.PINN()`; by default the classical method that
       suits the problem best.
     - `key`: a JAX key for everything random; `jax.random.key(0)`.

@@ -138,6 +138,10 @@ def _data(problem) -> list[str]:
         names = ", ".join(problem.variables)
         held = [] if problem.split is None else [f"held out after {problem.split:g}"]
         return [f"{names}: {count} rows in {len(problem.series)} series", *held]
+    if problem.kind == "video":
+        many, length, *pixels = problem.frames.shape
+        told = f"{many} videos of {length} frames of {pixels[0]} by {pixels[1]} pixels"
+        return [f"{told}, {len(problem.tested)} tested after {problem.observed} frames"]
     if problem.kind == "inverse":
         count, noise = problem.measurements.size, problem.noise
         told = "unknown noise" if noise is None else f"noise {noise:g}"
@@ -181,6 +185,8 @@ def _drawn(problem: Any) -> Any:
         return xarray.Dataset(values, coords={problem.time: first.t}, attrs={"method": "data"})
     if problem.kind == "family":
         return _first_function(problem)
+    if problem.kind == "video":
+        return problem.truth()
     reference = problem.reference
     if problem.kind == "stochastic":
         return _law(problem, reference)

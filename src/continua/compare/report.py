@@ -235,6 +235,8 @@ def _reference(folder: pathlib.Path, problem):
     if path.exists():
         with xarray.open_dataset(path, engine="h5netcdf") as file:
             return file.load()
+    if problem.kind == "video":
+        return problem.truth()
     if problem.kind != "series":
         return None
     kind = {"method": "data"}

@@ -11,9 +11,11 @@ from continua.methods import best_classical
 from continua.metrics import (
     autocorrelation_distance,
     marginal_distance,
+    peak_signal_to_noise,
     signature_distance,
     two_sample_p_value,
 )
+from continua.problems.video import off_grid
 from continua.solve import solve
 
 _FEWEST = 200  # new series that a law is measured by
@@ -32,6 +34,8 @@ def main_metric(problem: Any) -> str:
         measured = "error_rate" if problem.task == "classify" else "rmse"
         held_out = any(len(s.t) for s in problem.held_out())
         return f"{measured}_{'held_out' if held_out else 'training'}"
+    if problem.kind == "video":
+        return "rmse_held_out"
     if problem.kind == "inverse":
         return "data_misfit" if problem.truth is None else "relative_l2"
     unknown = problem.kind == "equation" and problem.unknown_parameters
@@ -46,10 +50,10 @@ def score(solution: Solution, problem: Any, reference: Any = None) -> dict[str, 
     grid, and the misfit of its data where it has any; for series the root mean square
     error on what was held out, or the share of series whose class was missed and the mean
     negative logarithm of the probability of their class, or how far new series are from them
-    in law; for a family the mean relative
-    error over its test
-    functions; for a cause behind a measurement `Solution.error` where the truth is known,
-    and the misfit of the measurements.
+    in law; for videos the root mean square error and the mean ratio of peak to error
+    (`psnr`, decibels) of the frames that were seen and of those that follow; for a family
+    the mean relative error over its test functions; for a cause behind a measurement
+    `Solution.error` where the truth is known, and the misfit of the measurements.
 
     **Arguments:**
 
@@ -64,6 +68,8 @@ def score(solution: Solution, problem: Any, reference: Any = None) -> dict[str, 
         return _series_errors(solution, problem)
     if problem.kind == "family":
         return _family_errors(solution, problem)
+    if problem.kind == "video":
+        return _video_errors(solution, problem)
     errors: dict[str, float] = {}
     if problem.kind == "inverse":
         errors |= _inverse_misfit(solution, problem)
@@ -211,6 +217,21 @@ def _family_errors(solution: Solution, problem) -> dict[str, float]:
         "relative_l2_worst": float(errors.max()),
         "relative_l2_median": float(np.median(errors)),
     }
+
+
+def _video_errors(solution: Solution, problem) -> dict[str, float]:
+    axes = problem.evaluation_grid().values()
+    found = off_grid(solution.values(*np.meshgrid(*axes, indexing="ij"))[0])
+    first = problem.observed
+    parts = {
+        "held_out": (found[:, first:], problem.held_out()),
+        "observed": (found[:, :first], problem.seen()),
+    }
+    errors: dict[str, float] = {}
+    for part, (here, exact) in parts.items():
+        errors[f"rmse_{part}"] = _finite(np.sqrt(np.mean((here - exact) ** 2)))
+        errors[f"psnr_{part}"] = float(np.mean(peak_signal_to_noise(here, exact)))
+    return errors
 
 
 @dataclasses.dataclass(frozen=True)

@@ -38,7 +38,7 @@ def draw(dataset: Any, reference: Any = None, held_out: float | None = None) -> 
         return _answers(dataset.sel(series=reference["series"]), reference, names)
     if reference is not None and reference.sizes.get("series", 1) > 1:
         return _laws(dataset, reference, names)
-    if dimensions[0] in ("series", "sample") and len(dimensions) > 1:
+    if dimensions[0] in ("series", "sample", "video") and len(dimensions) > 1:
         dataset = dataset.isel({dimensions[0]: 0})
         reference = None if reference is None else reference.isel({dimensions[0]: 0})
         dimensions = dimensions[1:]

@@ -1,4 +1,4 @@
-"""Metrics of arrays that no single error tells: attractors, and laws of random paths."""
+"""Metrics of arrays that no single error tells: attractors, laws of random paths, images."""
 
 from continua.metrics.attractor import (
     correlation_dimension,
@@ -7,6 +7,7 @@ from continua.metrics.attractor import (
     prediction_error,
     state_space_divergence,
 )
+from continua.metrics.images import peak_signal_to_noise
 from continua.metrics.paths import (
     autocorrelation_distance,
     marginal_distance,
@@ -20,6 +21,7 @@ __all__ = [
     "correlation_dimension",
     "lyapunov_spectrum",
     "marginal_distance",
+    "peak_signal_to_noise",
     "power_spectrum_distance",
     "prediction_error",
     "signature_distance",

@@ -1,6 +1,7 @@
 """Networks: equinox modules of arrays and a key, for one sample each."""
 
 from continua.nets.compiled import compiled
+from continua.nets.convolution import Conv, FramePainter, FrameReader, GroupNorm
 from continua.nets.embedding import Chain, FourierFeatures, PeriodicEmbedding, Rescale
 from continua.nets.fixed import Fixed, OwnRate, count_parameters, trainable
 from continua.nets.fno import FNO, grid_coordinates
@@ -20,10 +21,14 @@ __all__ = [
     "S4D",
     "S5",
     "Chain",
+    "Conv",
     "FactorisedLinear",
     "Fixed",
     "FourierFeatures",
+    "FramePainter",
+    "FrameReader",
     "GRUCell",
+    "GroupNorm",
     "Linear",
     "ModifiedMLP",
     "OwnRate",

@@ -106,6 +106,7 @@ from continua.problems.library import (
 )
 from continua.problems.library.measured import sunspots_monthly
 from continua.problems.moments import MomentReference, SpectrumReference
+from continua.problems.moving_digits import moving_digits
 from continua.problems.mutate import ChangedReference, coupled, damped, rescaled
 from continua.problems.netcdf import from_netcdf
 from continua.problems.numerical import (
@@ -137,6 +138,7 @@ from continua.problems.series import Series, SeriesProblem
 from continua.problems.stochastic import StochasticProblem
 from continua.problems.the_well import from_the_well
 from continua.problems.ts_files import from_aeon, series_from_ts
+from continua.problems.video import VideoProblem
 from continua.problems.write_toml import to_toml
 
 __all__ = [
@@ -157,6 +159,7 @@ __all__ = [
     "helmholtz",
     "isentropic_vortex",
     "maxwell",
+    "moving_digits",
     "p_laplacian",
     "poisson_neumann",
     "cylinder_flow",
@@ -197,6 +200,7 @@ __all__ = [
     "StochasticProblem",
     "Subsample",
     "Unknown",
+    "VideoProblem",
     "Walls",
     "acoustics",
     "advection",

@@ -18,6 +18,7 @@ from continua.problems.region_files import region_table
 from continua.problems.sampled import SampledField
 from continua.problems.series import SeriesProblem
 from continua.problems.stochastic import StochasticProblem
+from continua.problems.video import VideoProblem
 
 _LABELS = ("name", "title", "citation", "notes")
 
@@ -38,6 +39,12 @@ def to_toml(problem: Any) -> str:
             "a forward operator cannot be written as TOML",
             where=f"problem '{problem.name}'",
             fix="keep the program that makes it",
+        )
+    if isinstance(problem, VideoProblem):
+        raise InputError(
+            "frames cannot be written as TOML",
+            where=f"problem '{problem.name}'",
+            fix="keep the program that makes them",
         )
     if isinstance(problem, FamilyProblem):
         if problem.base is None or problem.stored is not None:

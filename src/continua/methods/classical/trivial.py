@@ -11,6 +11,7 @@ from continua.methods.base import YES, AbstractDirectMethod, Prepared, Support, 
 from continua.methods.classical import setup
 from continua.problems import EquationProblem, FamilyProblem, SeriesProblem
 from continua.problems.formulas import compiled, evaluate
+from continua.problems.video import VideoProblem, look_up
 from continua.spaces import AbstractSpace, FiniteDifferenceSpace, FourierSpace
 
 
@@ -18,7 +19,7 @@ from continua.spaces import AbstractSpace, FiniteDifferenceSpace, FourierSpace
 class Mean(AbstractDirectMethod):
     """One number for everything: the mean over space of the initial values, over walls
     of a steady problem's values, over time of a training series; for a family the mean
-    output function.
+    output function, for videos the mean frame.
 
     **Reference:** hyndman2021forecasting
     """
@@ -30,7 +31,7 @@ class Mean(AbstractDirectMethod):
         if isinstance(problem, SeriesProblem):
             tasks = ("forecast", "interpolate", "classify", "regress")
             return asked(problem, self.name, tasks, takes=("inputs", "statics"))
-        if not isinstance(problem, (EquationProblem, FamilyProblem)):
+        if not isinstance(problem, (EquationProblem, FamilyProblem, VideoProblem)):
             return Support(False, "Mean knows no problems of this kind")
         return _all_begin(problem)
 
@@ -48,6 +49,9 @@ class Mean(AbstractDirectMethod):
                 return _prepared(self, problem, Constant(_mean_target(problem)))
             rows = [np.nanmean(s.y, axis=0) for s in _seen(problem)]
             return _prepared(self, problem, Rows(np.stack(rows)))
+        if isinstance(problem, VideoProblem):
+            mean = problem.training().mean(axis=(0, 1))
+            return _prepared(self, problem, _still(problem, mean))
         outputs = problem.data().train[1]
         mean = outputs.mean(axis=0, keepdims=True).astype(float)
         many = np.broadcast_to(mean, (problem.num_test, *mean.shape[1:]))
@@ -57,7 +61,8 @@ class Mean(AbstractDirectMethod):
 @dataclasses.dataclass(frozen=True)
 class Persistence(AbstractDirectMethod):
     """Nothing changes: the initial values at all times, the last training value of a
-    series; for a family the input function as the output.
+    series, the last frame that was seen of a video; for a family the input function as the
+    output.
 
     **Reference:** hyndman2021forecasting
     """
@@ -76,6 +81,8 @@ class Persistence(AbstractDirectMethod):
             return YES
         if isinstance(problem, SeriesProblem):
             return asked(problem, self.name, takes=("inputs", "statics"))
+        if isinstance(problem, VideoProblem):
+            return YES
         return Support(False, "Persistence knows no problems of this kind")
 
     def ladder(self, problem) -> tuple["Persistence", ...]:
@@ -88,6 +95,8 @@ class Persistence(AbstractDirectMethod):
         if isinstance(problem, SeriesProblem):
             rows = [_last(s.y) for s in _seen(problem)]
             return _prepared(self, problem, Rows(np.stack(rows)))
+        if isinstance(problem, VideoProblem):
+            return _prepared(self, problem, _still(problem, problem.seen()[:, -1]))
         inputs, outputs = problem.data().test
         count = outputs.shape[1]
         kept = min(inputs.shape[1], len(_unknowns(problem)), count)
@@ -152,6 +161,29 @@ class Samples:
             rows = samples == i
             found[rows] = self.space.interpolate(self.values[i], points[rows, 1:])
         return found
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Stills:
+    """One frame for each video.
+
+    **Arguments:**
+
+    - `frames`: `(k, H, W)`.
+    - `numbers`: of the videos.
+    """
+
+    frames: np.ndarray
+    numbers: tuple[int, ...]
+
+    def __call__(self, points: Any) -> np.ndarray:
+        """Brightness `(m, 1)` at points `(m, 4)`."""
+        return look_up(self.frames[:, None], self.numbers, 1.0, points)
+
+
+def _still(problem: VideoProblem, frames: np.ndarray) -> Stills:
+    every = (len(problem.tested), *problem.frames.shape[2:])
+    return Stills(np.broadcast_to(frames, every).astype(float), problem.tested)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from continua.methods.dynamics.directed_chain import DirectedChain
 from continua.methods.dynamics.fractional import FractionalSDE
 from continua.methods.dynamics.latent import LatentODE, LatentSDE
+from continua.methods.dynamics.latent_video import LatentVideo
 from continua.methods.dynamics.neural_cde import NeuralCDE, read_along
 from continua.methods.dynamics.neural_ode import NeuralODE
 from continua.methods.dynamics.neural_sde import NaiveNeuralSDE
@@ -22,6 +23,7 @@ __all__ = [
     "LangevinSDE",
     "LatentODE",
     "LatentSDE",
+    "LatentVideo",
     "LinearNoiseSDE",
     "NaiveNeuralSDE",
     "NeuralCDE",
