@@ -15,87 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.common import run
+from benchmarks.laws import DEVIATION, generation, law_rows
 from continua.core.precision import precision
 from continua.methods import ARIMA, KalmanSmoother, LatentODE, LatentSDE, Oscillator, Persistence
 from continua.methods.dynamics.latent import latent_steps, layout_of
 from continua.problems import Series, SeriesProblem, hide, sunspots
-
-_PARTS = 20  # steps of the truth between two rows
-_DEVIATION = 0.5 / 0.4**0.5  # of the Ornstein-Uhlenbeck process, in the long run
-
-
-def paths(kind: str, count: int, rows: int, seed: int) -> np.ndarray:
-    """Paths `(n, T)` of an equation at unit times.
-
-    **Arguments:**
-
-    - `kind`: `"growing"`, `"ornstein_uhlenbeck"`, `"stationary"` (the same from its own law)
-      or `"double_well"`.
-    - `count`, `rows`: how many, and their length.
-    - `seed`: of all.
-    """
-    draw = np.random.default_rng(seed)
-    y = draw.uniform(-1, 1, count)
-    if kind == "stationary":
-        y = _DEVIATION * draw.standard_normal(count)
-    found, h = [y], 1 / _PARTS
-    for i in range((rows - 1) * _PARTS):
-        t, noise = i * h, np.sqrt(h) * draw.standard_normal(count)
-        if kind == "growing":
-            y = y + h * (0.02 * t - 0.1 * y) + 0.8 * t / 63 * noise
-        elif kind in ("ornstein_uhlenbeck", "stationary"):
-            y = y - 0.2 * h * y + 0.5 * noise
-        else:
-            y = y + 0.5 * h * (y - y**3) + 0.5 * noise
-        if (i + 1) % _PARTS == 0:
-            found.append(y)
-    return np.stack(found, axis=1)
-
-
-def generation(kind: str, quick: bool) -> SeriesProblem:
-    """The problem of making more such paths.
-
-    **Arguments:**
-
-    - `kind`: as `paths`.
-    - `quick`: few of them.
-    """
-    learned, tested, rows = (64, 64, 16) if quick else (1024, 512, 64 if kind == "growing" else 32)
-    values = paths(kind, learned + tested, rows, 0)
-    gaps = np.random.default_rng(1).random(values.shape) < (0.3 if kind == "growing" else 0.0)
-    gaps[learned:] = False
-    series = tuple(
-        Series(str(i), np.arange(float(rows)), np.where(gaps[i], np.nan, values[i])[:, None])
-        for i in range(learned + tested)
-    )
-    return SeriesProblem(
-        name=f"generate_{kind}",
-        title=kind.replace("_", " "),
-        variables=("y",),
-        time="t",
-        series=series,
-        task="generate",
-        tested=tuple(range(learned, learned + tested)),
-    )
-
-
-def _law_rows(problem, solution, rows: list[dict]) -> list[dict]:
-    """The records of a generated law, with deviations and the lag of increments."""
-    real = np.stack([s.y[:, 0] for s in problem.held_out()])
-    t = problem.series[-1].t
-    new = solution.values(*np.meshgrid(np.arange(1000.0), t, indexing="ij"))[0]
-    at = [len(t) * k // 16 for k in (5, 10, 15)]
-    ratios = np.abs(np.log(new[:, at].std(axis=0) / real[:, at].std(axis=0)))
-    lag = [
-        np.corrcoef(np.diff(x)[:, 1:].ravel(), np.diff(x)[:, :-1].ravel())[0, 1]
-        for x in (new, real)
-    ]
-    more = {
-        "log_deviation_ratios": float(ratios.sum()),
-        "increment_correlation": float(lag[0]),
-        "increment_correlation_real": float(lag[1]),
-    }
-    return [*rows, *({**rows[0], "metric": k, "value": v} for k, v in more.items())]
 
 
 def likelihood(quick: bool, seed: int) -> list[dict]:
@@ -111,7 +35,7 @@ def likelihood(quick: bool, seed: int) -> list[dict]:
     solution, (row, *_) = run(problem, method, seed=seed)
     values = np.stack([s.y[:, 0] for s in problem.held_out()])
     # From row to row the process decays, and the first value has its own law.
-    decay, variance = np.exp(-0.2), _DEVIATION**2
+    decay, variance = np.exp(-0.2), DEVIATION**2
     exact = sum(
         (-(gap**2) / (2 * v) - 0.5 * np.log(2 * np.pi * v)).sum()
         for gap, v in (
@@ -209,15 +133,15 @@ def laws(kind: str, quick: bool, seed: int) -> list[dict]:
 
     **Arguments:**
 
-    - `kind`: as `paths`.
+    - `kind`: as `laws.paths`.
     - `quick`, `seed`: as `main` has them.
     """
-    problem, rows = generation(kind, quick), []
+    problem, rows = generation(kind, quick, missing=0.3 if kind == "growing" else 0.0), []
     own: dict[str, Any] = {"states": 2, "context": 16, "substeps": 1, "batch_size": 128}
     steps = latent_steps(40 if quick else 800)
     for cls in (LatentSDE, LatentODE):
         method = cls(**own, time_dependent=kind == "growing", training=steps)
-        rows += _law_rows(problem, *run(problem, method, seed=seed))
+        rows += law_rows(problem, *run(problem, method, seed=seed))
     return rows
 
 

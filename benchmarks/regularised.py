@@ -32,7 +32,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.common import run as run_method
-from benchmarks.latent import generation
+from benchmarks.laws import generation
 from continua.core.precision import precision
 from continua.integrate import Continuous, Replay, Tsit5, solve
 from continua.methods import LatentODE, LatentSDE, NeuralODE

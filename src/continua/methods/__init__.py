@@ -30,6 +30,7 @@ from continua.methods.classical.tikhonov import Tikhonov
 from continua.methods.classical.trivial import Mean, Persistence
 from continua.methods.dynamics import (
     GRU,
+    SDEGAN,
     DirectedChain,
     FractionalSDE,
     GeometricSDE,
@@ -82,6 +83,7 @@ METHODS = {
         FractionalSDE,
         LatentVideo,
         DirectedChain,
+        SDEGAN,
         TeacherForcing,
         Reservoir,
         GRU,
@@ -153,6 +155,7 @@ __all__ = [
     "Reservoir",
     "RandomConvolutions",
     "RungeKutta",
+    "SDEGAN",
     "SINDy",
     "SolverRegulariser",
     "Spectral",

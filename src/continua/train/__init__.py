@@ -1,9 +1,10 @@
 """Training: one `fit` for every method, and the optimisers that it can use."""
 
+from continua.train.averaging import Averaged
 from continua.train.checkpoint import load_checkpoint, save_checkpoint
 from continua.train.fitting import Fitted, fit
 from continua.train.line_search import LineSearch, strong_wolfe
-from continua.train.optimisers import SOAP, AbstractOptimiser, Adam, Lion, Row
+from continua.train.optimisers import SOAP, AbstractOptimiser, Adam, Lion, OptimisticAdam, Row
 from continua.train.plan import Stage, Training
 from continua.train.quasi_newton import BFGS, LBFGS, SSBroyden
 from continua.train.samplers import AbstractSampler, FullBatch, Ramped, Shuffled
@@ -17,6 +18,7 @@ __all__ = [
     "AbstractSampler",
     "AbstractSchedule",
     "Adam",
+    "Averaged",
     "Constant",
     "Cosine",
     "Exponential",
@@ -24,6 +26,7 @@ __all__ = [
     "FullBatch",
     "LineSearch",
     "Lion",
+    "OptimisticAdam",
     "Ramped",
     "Row",
     "SSBroyden",

@@ -15,6 +15,7 @@ import numpy as np
 from continua.core.cost import stopwatch
 from continua.core.errors import InputError
 from continua.core.results import Result, ResultCode
+from continua.train.averaging import Averaged
 from continua.train.checkpoint import load_checkpoint, save_checkpoint
 from continua.train.history import Metrics
 from continua.train.loop import Split, compile_stage, sharing, split_model
@@ -69,7 +70,8 @@ def fit(
 
     - `method`: has `training`, `init`, `batches`, `loss`; may have
       `validation(model, sampler)` (a scalar on held-out data) and
-      `adapt(model, batch, *, key)` (renews `Fixed` parts whenever a kept batch is).
+      `adapt(model, batch, *, key)` (renews `Fixed` parts whenever a kept batch is) and
+      `project(model)` (what becomes of it after every step, such as clipped weights).
     - `problem`: handed to `init` and `batches`.
     - `key`: for initial parameters, batches and losses.
     - `budget`: seconds of training (without compiling) after which it ends, `None` for
@@ -155,6 +157,7 @@ class _Run:
     def train(self) -> None:
         """All stages from where the run stands."""
         while self.stage < len(self.training.stages) and self.train_stage():
+            self.split = dataclasses.replace(self.split, params=self.settled())
             self.stage += 1
             self.local, self.state, self.batch, self.worse = 0, None, None, 0
             self.position, self.block = 0.0, -1
@@ -317,10 +320,19 @@ class _Run:
             self.worse += 1
         return 0 < self.training.patience <= self.worse
 
+    def settled(self):
+        """The parameters that a stage ends with: the last, or their mean."""
+        optimiser = self.training.stages[min(self.stage, len(self.training.stages) - 1)].optimiser
+        if self.state is None or not isinstance(optimiser, Averaged):
+            return self.split.params
+        if self.result.code == ResultCode.diverged:
+            return self.split.params
+        return optimiser.mean(self.split.params, self.state)
+
     def final_model(self):
         """The model that training has come to."""
         held_out = np.isfinite(self.best_value)
-        params = self.best if held_out else self.split.params
+        params = self.best if held_out else self.settled()
         return dataclasses.replace(self.split, params=params).model
 
     @property

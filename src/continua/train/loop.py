@@ -47,7 +47,7 @@ def compile_stage(
 
     **Arguments:**
 
-    - `method`: gives `loss(model, batch, *, key)`.
+    - `method`: gives `loss(model, batch, *, key)`, and may have `project(model)`.
     - `stage`: its optimiser makes the steps.
     - `sampler`, `static`: what of sampler and model is no array.
     - `chunk`: most steps of one call; fewer need no new compilation.
@@ -75,6 +75,11 @@ def compile_stage(
             model = eqx.combine(params, fixed, static)
             return method.loss(model, batch, key=jax.random.fold_in(loss_key, step))
 
+        def projected(params):
+            if not hasattr(method, "project"):
+                return params
+            return split_model(method.project(eqx.combine(params, fixed, static))).params
+
         def steps_of(i):
             return jnp.floor(jnp.asarray(i, pace.dtype) * pace).astype(begin.dtype)
 
@@ -91,6 +96,7 @@ def compile_stage(
                 step=begin[1] + ahead,
                 total=stage.steps,
             )
+            params = projected(params)
             row, parts = row._replace(parts=None), row.parts
             rows = jax.tree.map(lambda a, x: a.at[i].set(x.astype(a.dtype)), rows, row)
             return params, state, rows, parts

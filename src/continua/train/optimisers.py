@@ -146,6 +146,33 @@ class Adam(_AbstractFirstOrder):
 
 
 @dataclasses.dataclass(frozen=True)
+class OptimisticAdam(_AbstractFirstOrder):
+    """Adam that steps along where its direction is going, for games of two players.
+
+    `p <- p - rate (2 d_k - d_{k-1})`, `d` the direction of Adam without the rate: plain steps
+    go around an equilibrium, these spiral into it.
+
+    **Arguments:**
+
+    - `learning_rate`: 1e-3, times the factor of `schedule`.
+    - `clip`, `b1`, `b2`, `epsilon`: as `Adam`; without momentum, 0 and 0.99, by default.
+
+    **Reference:** daskalakis2018training
+    """
+
+    learning_rate: float = 1e-3
+    schedule: Schedule = Constant()
+    clip: float | None = None
+    b1: float = 0.0
+    b2: float = 0.99
+    epsilon: float = 1e-8
+
+    def transformation(self):
+        adam = optax.scale_by_adam(self.b1, self.b2, self.epsilon)
+        return optax.chain(adam, optax.scale_by_optimistic_gradient())
+
+
+@dataclasses.dataclass(frozen=True)
 class Lion(_AbstractFirstOrder):
     """Lion: the sign of a moving average of gradients.
 
@@ -217,6 +244,7 @@ __all__ = [
     "AbstractSchedule",
     "Adam",
     "Lion",
+    "OptimisticAdam",
     "Objective",
     "Row",
     "Schedule",

@@ -2,10 +2,11 @@
 
 import dataclasses
 
-from continua.train.optimisers import SOAP, Adam, Lion
+from continua.train.averaging import Averaged
+from continua.train.optimisers import SOAP, Adam, Lion, OptimisticAdam
 from continua.train.quasi_newton import BFGS, LBFGS, SSBroyden
 
-Optimiser = Adam | Lion | SOAP | LBFGS | BFGS | SSBroyden
+Optimiser = Adam | OptimisticAdam | Lion | SOAP | Averaged | LBFGS | BFGS | SSBroyden
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Stochastic differential equations: Brownian paths from counters, methods, one call."""
 
 from continua.integrate.stochastic.brownian import BrownianPath
+from continua.integrate.stochastic.driven import brownian_increments, solve_driven
 from continua.integrate.stochastic.fractional import MarkovFBM, with_fractional_noise
 from continua.integrate.stochastic.jumps import Jumps, with_jump_likelihood
 from continua.integrate.stochastic.methods import (
@@ -33,6 +34,8 @@ __all__ = [
     "SPaRK",
     "ShARK",
     "StochasticHeun",
+    "brownian_increments",
+    "solve_driven",
     "solve_sde",
     "with_correlation",
     "with_fractional_noise",

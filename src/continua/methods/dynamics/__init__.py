@@ -10,6 +10,7 @@ from continua.methods.dynamics.neural_sde import NaiveNeuralSDE
 from continua.methods.dynamics.recurrent import GRU
 from continua.methods.dynamics.regularise import SolverRegulariser
 from continua.methods.dynamics.reservoir import Reservoir
+from continua.methods.dynamics.sde_gan import SDEGAN
 from continua.methods.dynamics.sindy import SINDy
 from continua.methods.dynamics.stable_sde import GeometricSDE, LangevinSDE, LinearNoiseSDE
 from continua.methods.dynamics.state_space import StateSpace
@@ -17,6 +18,7 @@ from continua.methods.dynamics.teacher_forcing import TeacherForcing
 
 __all__ = [
     "GRU",
+    "SDEGAN",
     "FractionalSDE",
     "DirectedChain",
     "GeometricSDE",
