@@ -50,7 +50,9 @@ def test_every_method_says_yes_or_why_not():
         targets=("p", "q", "p"),
     )
     law = dataclasses.replace(whole, name="law", task="generate", targets=())
-    everything = [*(problems.get(name) for name in problems.PROBLEMS), blurred, whole, law]
+    videos = problems.VideoProblem("videos", "Videos", np.zeros((3, 4, 8, 8)), 2, (2,))
+    named = [problems.get(name) for name in problems.PROBLEMS]
+    everything = [*named, blurred, whole, law, videos]
     for name, cls in METHODS.items():
         answers = [cls().supports(problem) for problem in everything]
         assert any(a.ok for a in answers) or name == "ParameterFit"

@@ -178,7 +178,7 @@ def test_methods_say_what_they_cannot_be_asked():
     support = ct.methods.SINDy().supports(classes())
     assert not support.ok
     assert support.reason == "SINDy does not classify series"
-    assert "takes no inputs (force)" in ct.methods.NeuralODE().supports(waves()).reason
+    assert "takes no inputs (force)" in ct.methods.SINDy().supports(waves()).reason
 
 
 def test_a_file_is_interpolated_from_the_command_line(tmp_path, capsys):

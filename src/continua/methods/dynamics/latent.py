@@ -9,11 +9,9 @@ the spread of the draws and the noise of the data.
 
 import abc
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,11 +20,12 @@ from continua.core.errors import InputError
 from continua.core.solution import Estimate, Solution
 from continua.methods.base import AbstractLearnedMethod, Support, asked
 from continua.methods.dynamics.latent_model import LatentModel, Pace, Window
+from continua.methods.dynamics.latent_series import Generated, Generation
 from continua.methods.dynamics.latent_solve import steps_of
 from continua.methods.dynamics.memory import Memory
 from continua.methods.dynamics.observations import scaling_of
 from continua.methods.dynamics.regularise import SolverRegulariser
-from continua.methods.dynamics.rows import Rows, between, by_series
+from continua.methods.dynamics.rows import Rows
 from continua.methods.dynamics.sequences import SequenceScaling, sequence_scaling
 from continua.nets import compiled
 from continua.problems import Series, SeriesProblem
@@ -441,68 +440,3 @@ def _pieces(layout: Layout, r: int, run: Callable, most: int) -> list[tuple]:
         keep = (at > first + slack if j else at >= first) & (at <= last + slack)
         found.append((at[keep], np.asarray(mean, float)[keep], np.asarray(wide, float)[keep]))
     return found
-
-
-@dataclasses.dataclass(frozen=True)
-class Generation:
-    """What new series are made with.
-
-    **Arguments:**
-
-    - `scaling`, `log`: of the channels.
-    - `begin`, `unit`: the time of the first node, and between nodes.
-    - `acting`: inputs and statics at the nodes `(G + 1, D)`.
-    """
-
-    scaling: SequenceScaling
-    log: bool
-    begin: float
-    unit: float
-    acting: np.ndarray
-
-
-class Generated(eqx.Module):
-    """New series of the prior; that of a number is always the same.
-
-    **Arguments:**
-
-    - `model`: trained.
-    - `made`: how its states become values.
-    """
-
-    model: LatentModel
-    made: Generation
-
-    def __call__(self, points: Any) -> np.ndarray:
-        """Values `(m, c)` at points `(m, 2)`: the number of the series, and times."""
-        numbers = np.unique(np.rint(np.asarray(points, float)[:, 0]).astype(int))
-        paths = self.sample(numbers)  # all in one program
-        at = self.made.begin + self.made.unit * np.arange(paths.shape[1])
-
-        def one(number: int, t: np.ndarray) -> np.ndarray:
-            return between(t, at, paths[np.searchsorted(numbers, number)])
-
-        return by_series(points, paths.shape[2], one)
-
-    def sample(self, numbers: Any) -> np.ndarray:
-        """Series with noise at the nodes `(n, G + 1, c)`, by their numbers."""
-        acting = jnp.asarray(self.made.acting, self.model.prior_mean.dtype)
-        values = np.asarray(self._program(acting, jnp.asarray(numbers)), float)
-        here = len(self.made.scaling.variables)
-        values = values * self.made.scaling.std[:here] + np.asarray(self.made.scaling.mean[:here])
-        return np.exp(values) if self.made.log else values
-
-    @functools.cached_property
-    def _program(self) -> Callable:
-        return compiled(self.model, _new_series)
-
-
-def _new_series(model: LatentModel, acting: Any, numbers: Any) -> Any:
-    """Scaled series with noise `(n, G + 1, c)` by their numbers."""
-
-    def one(number):
-        first, second = jax.random.split(jax.random.fold_in(jax.random.key(0), number))
-        values = jax.vmap(model.decode)(model.prior(acting, key=first))
-        return values + model.noise * jax.random.normal(second, values.shape, values.dtype)
-
-    return jax.vmap(one)(numbers)
