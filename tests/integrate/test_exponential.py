@@ -11,6 +11,7 @@ from continua.equations import Equation
 from continua.integrate import etdrk4
 from continua.integrate.exponential import phi_functions, phi_matrices
 from continua.spaces import FourierSpace
+from tests.integrate.traced import Traced
 
 CASES = {
     "burgers": ("u_t + u*u_x = 0.02*u_xx", lambda x: -np.sin(x), 1.0, 100),
@@ -97,7 +98,7 @@ def test_saves_lie_where_they_should_and_steps_compile_once():
     symbol, nonlinear, _ = equation.split(space)
     y0 = space.to_spectral(jnp.asarray(np.cos(space.nodes(0)))[None])
 
-    @jax.jit
+    @Traced
     def go(n):
         return etdrk4(symbol({}), lambda t, y: nonlinear(t, y, {}), y0, 1.0, 0.5 / n, n, 4)
 
@@ -106,7 +107,7 @@ def test_saves_lie_where_they_should_and_steps_compile_once():
         np.testing.assert_allclose(found.ts, 1.0 + 0.5 * np.arange(5), rtol=1e-12)
         mean = np.asarray(space.to_physical(found.ys))[:, 0].mean(axis=1)
         np.testing.assert_allclose(mean, np.cos(1.0) - np.cos(found.ts), atol=1e-7)
-    assert go._cache_size() == 1
+    assert go.traces == 1
 
 
 def test_a_blow_up_is_a_code():

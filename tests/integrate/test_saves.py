@@ -21,6 +21,7 @@ from continua.integrate import (
     solve,
 )
 from tests.integrate.test_runge_kutta import matrix, trees
+from tests.integrate.traced import Traced
 
 WITH_POLYNOMIALS = [Bosh3(), Dopri5(), Tsit5(), Vern7(), Dopri8(), Vern9()]
 OF_HIGH_ORDER = [Vern7(), Dopri8(), Vern9()]
@@ -148,7 +149,7 @@ def orbit():
 def test_saves_are_as_exact_as_the_steps_and_cost_none(method, orbit):
     y0, exact = orbit
 
-    @jax.jit
+    @Traced
     def run(rtol):
         options = {"t0": 0.0, "t1": 3.0, "y0": y0, "rtol": rtol, "atol": rtol}
         # The second has but its steps: its saves lie at the start and at the end.
@@ -167,7 +168,7 @@ def test_saves_are_as_exact_as_the_steps_and_cost_none(method, orbit):
         assert errors.max() < 10 * rtol
         # No save is worse than the worst of the states that steps ended with.
         assert errors.max() < 3 * errors[len(errors) // 2 :].max()
-    assert run._cache_size() == 1
+    assert run.traces == 1
 
 
 def pendulum(t, y, a):

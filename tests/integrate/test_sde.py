@@ -34,6 +34,7 @@ from continua.integrate.stochastic import (
 from continua.integrate.stochastic import sde as equations
 from continua.integrate.stochastic.brownian import Increment
 from continua.integrate.trajectory import NON_FINITE, STEP_LIMIT
+from tests.integrate.traced import Traced
 
 PATHS = 400
 KEY = jax.random.key(1)
@@ -447,7 +448,7 @@ def adaptive_run(method):
             key=KEY, ensemble=True,
         )  # fmt: skip
 
-    return jax.jit(draw)
+    return Traced(draw)
 
 
 @pytest.mark.parametrize("method", [StochasticHeun(), SPaRK()], ids=name)
@@ -464,7 +465,7 @@ def test_adaptive_steps_converge_to_the_solution_on_the_path(method):
     assert errors[2] < 1e-2
     assert steps[0] < steps[1] < steps[2]
     assert np.std(np.asarray(found.steps)) > 0
-    assert run._cache_size() == 1
+    assert run.traces == 1
 
 
 def test_adaptive_steps_converge_where_noise_does_not_commute():
