@@ -68,13 +68,8 @@ class Averaged(AbstractOptimiser):
     def renew(self, state):
         return state._replace(inner=self.optimiser.renew(state.inner))
 
-    def mean(self, params: Any, state: Any) -> Any:
-        """The mean of the weights, or the weights where it has not begun.
-
-        **Arguments:**
-
-        - `params`, `state`: of the last step.
-        """
+    def settled(self, params, state):
+        """The mean of the weights, or the weights where it has not begun."""
         return jax.tree.map(
             lambda p, m: jnp.where(state.count > 0, m, p).astype(p.dtype), params, state.mean
         )

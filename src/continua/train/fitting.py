@@ -15,7 +15,6 @@ import numpy as np
 from continua.core.cost import stopwatch
 from continua.core.errors import InputError
 from continua.core.results import Result, ResultCode
-from continua.train.averaging import Averaged
 from continua.train.checkpoint import load_checkpoint, save_checkpoint
 from continua.train.history import Metrics
 from continua.train.loop import Split, compile_stage, sharing, split_model
@@ -321,13 +320,10 @@ class _Run:
         return 0 < self.training.patience <= self.worse
 
     def settled(self):
-        """The parameters that a stage ends with: the last, or their mean."""
-        optimiser = self.training.stages[min(self.stage, len(self.training.stages) - 1)].optimiser
-        if self.state is None or not isinstance(optimiser, Averaged):
+        """The parameters that a stage ends with, as its optimiser has them."""
+        if self.state is None or self.result.code == ResultCode.diverged:
             return self.split.params
-        if self.result.code == ResultCode.diverged:
-            return self.split.params
-        return optimiser.mean(self.split.params, self.state)
+        return self.training.stages[self.stage].optimiser.settled(self.split.params, self.state)
 
     def final_model(self):
         """The model that training has come to."""

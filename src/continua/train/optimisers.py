@@ -61,6 +61,15 @@ class AbstractOptimiser(abc.ABC):
     def renew(self, state: Any) -> Any:
         """The state after the objective has changed: what it remembers of it is old."""
 
+    @abc.abstractmethod
+    def settled(self, params: Any, state: Any) -> Any:
+        """The parameters that a stage ends with.
+
+        **Arguments:**
+
+        - `params`, `state`: of the last step.
+        """
+
 
 class _AbstractFirstOrder(AbstractOptimiser):
     """One gradient a step, transformed by optax or SOAP."""
@@ -91,6 +100,9 @@ class _AbstractFirstOrder(AbstractOptimiser):
 
     def renew(self, state):
         return state
+
+    def settled(self, params, state):
+        return params
 
 
 def _own(node: Any) -> bool:

@@ -125,6 +125,9 @@ class _AbstractDense(AbstractOptimiser):
     def renew(self, state):
         return state._replace(stale=jnp.array(True), stalled=jnp.array(False))
 
+    def settled(self, params, state):
+        return params
+
     def step(self, objective, params, state, *, step, total):
         flat, unravel = ravel_pytree(params)
 
@@ -265,3 +268,6 @@ class LBFGS(AbstractOptimiser):
 
     def renew(self, state):
         return state
+
+    def settled(self, params, state):
+        return params

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from continua.methods.dynamics.latent_model import LatentModel
-from continua.methods.dynamics.rows import between, by_series
+from continua.methods.dynamics.rows import by_number
 from continua.methods.dynamics.sequences import SequenceScaling
 from continua.nets import compiled
 
@@ -48,14 +48,8 @@ class Generated(eqx.Module):
 
     def __call__(self, points: Any) -> np.ndarray:
         """Values `(m, c)` at points `(m, 2)`: the number of the series, and times."""
-        numbers = np.unique(np.rint(np.asarray(points, float)[:, 0]).astype(int))
-        paths = self.sample(numbers)  # all in one program
-        at = self.made.begin + self.made.unit * np.arange(paths.shape[1])
-
-        def one(number: int, t: np.ndarray) -> np.ndarray:
-            return between(t, at, paths[np.searchsorted(numbers, number)])
-
-        return by_series(points, paths.shape[2], one)
+        times = self.made.begin + self.made.unit * np.arange(len(self.made.acting))
+        return by_number(points, times, self.sample)
 
     def sample(self, numbers: Any) -> np.ndarray:
         """Series with noise at the nodes `(n, G + 1, c)`, by their numbers."""

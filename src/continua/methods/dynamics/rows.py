@@ -38,6 +38,26 @@ def between(t: np.ndarray, times: np.ndarray, table: np.ndarray) -> np.ndarray:
     return np.stack([np.interp(t, times, c, np.nan, np.nan) for c in table.T], axis=-1)
 
 
+def by_number(
+    points: Any, times: np.ndarray, sample: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Values `(m, c)` at points `(m, 2)`, the number of a path that is made, and times.
+
+    **Arguments:**
+
+    - `points`: as above.
+    - `times`: of the rows, `(T,)`.
+    - `sample`: numbers `(n,)` to paths `(n, T, c)`; called once, for all in one program.
+    """
+    numbers = np.unique(np.rint(np.asarray(points, float)[:, 0]).astype(int))
+    paths = sample(numbers)
+
+    def one(number: int, t: np.ndarray) -> np.ndarray:
+        return between(t, times, paths[np.searchsorted(numbers, number)])
+
+    return by_series(points, paths.shape[2], one)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Rows:
     """Values at increasing times, straight lines between them, NaN outside.

@@ -32,7 +32,7 @@ from continua.core.solution import Solution
 from continua.methods.base import AbstractLearnedMethod, Support, asked
 from continua.methods.dynamics.directed_chain import table_of
 from continua.methods.dynamics.observations import Scaling
-from continua.methods.dynamics.rows import between, by_series
+from continua.methods.dynamics.rows import by_number
 from continua.methods.dynamics.sde_gan_model import (
     AdversarialPaths,
     CDECritic,
@@ -317,13 +317,7 @@ class GeneratedPaths(eqx.Module):
 
     def __call__(self, points: Any) -> np.ndarray:
         """Values `(m, c)` at points `(m, 2)`: the number of the series, and times."""
-        numbers = np.unique(np.rint(np.asarray(points, float)[:, 0]).astype(int))
-        paths = self.sample(numbers)  # all in one program
-
-        def one(number: int, t: np.ndarray) -> np.ndarray:
-            return between(t, self.table.times, paths[np.searchsorted(numbers, number)])
-
-        return by_series(points, paths.shape[2], one)
+        return by_number(points, self.table.times, self.sample)
 
     def sample(self, numbers: Any) -> np.ndarray:
         """Series at the rows `(n, T, c)`, by their numbers."""
