@@ -13,6 +13,7 @@ from scipy.special import ive
 
 import continua as ct
 from continua.compare import score
+from continua.core.cost import stopwatch
 from continua.core.errors import InputError
 from continua.core.solution import Solution
 from continua.integrate import signature
@@ -202,6 +203,9 @@ def test_new_series_do_not_depend_on_company(chain, tmp_path):
     assert abs(made.mean() - ends.mean()) < 0.8
     assert 0.5 < made.std() / ends.std() < 2
     new = paths.sample([0, 3, 7])
+    with stopwatch() as clock:
+        paths.sample([1, 2, 4])
+    assert clock.compile == 0  # as many more
     np.testing.assert_allclose(paths.sample([7])[0], new[2], atol=1e-5)
     longer = paths.chains([7], 4)
     np.testing.assert_allclose(longer[0, 2], new[2], atol=1e-5)

@@ -12,6 +12,7 @@ from scipy.stats import multivariate_normal
 
 import continua as ct
 from continua.compare import score
+from continua.core.cost import stopwatch
 from continua.core.errors import InputError
 from continua.core.solution import Solution
 from continua.methods.dynamics.latent import LatentODE, LatentSDE, latent_steps, layout_of
@@ -258,6 +259,9 @@ def test_new_series_do_not_depend_on_company(tmp_path):
     problem = walks(16, task="generate", tested=(14, 15))
     solution = ct.solve(problem, LatentSDE(**SMALL, training=latent_steps(40, 2e-2)), key=KEY)
     new = solution.evaluator.sample([0, 3, 7])
+    with stopwatch() as clock:
+        solution.evaluator.sample([1, 2, 4])
+    assert clock.compile == 0  # as many more
     np.testing.assert_allclose(solution.evaluator.sample([7])[0], new[2], atol=1e-6)
     t = np.arange(20.0)
     np.testing.assert_allclose(solution(np.full(20, 3.0), t), new[1, : 2 * 20 : 2, 0], atol=1e-5)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from jaxtyping import Array
 
+from continua.core.cost import stopwatch
 from continua.core.errors import InputError
 from continua.core.solution import Solution
 from continua.integrate.controlled import HermiteControl, log_signature_control
@@ -195,6 +196,10 @@ def test_reading_along(tmp_path):
     np.testing.assert_allclose(np.concatenate(along).sum(axis=1), 1.0, atol=1e-6)
     ends = np.stack([a[-1] for a in along])
     np.testing.assert_allclose(ends, again.evaluator.predict(series, statics), atol=1e-6)
+    with stopwatch() as clock:
+        read_along(again, series, statics)
+        again.evaluator.predict(series, statics)
+    assert clock.compile == 0  # while rows come in
     # A series that is cut short has been told the same up to its end.
     short = series[0].rows(np.arange(len(series[0].t)) < 9)
     np.testing.assert_allclose(read_along(again, [short], statics[:1])[0], along[0][:9], atol=1e-6)

@@ -40,7 +40,7 @@ from continua.core.solution import Solution
 from continua.integrate.controlled import log_signature_control, lyndon_words, rectilinear
 from continua.methods.dynamics.reader import AbstractReader, Told, reader_steps
 from continua.methods.dynamics.sequences import Sequence, SequenceScaling, path_size
-from continua.nets import MLP, Linear, compiled
+from continua.nets import MLP, Linear
 from continua.train import Training
 
 CONTROLS = ("hermite", "linear", "rectilinear", "log_signature")
@@ -325,11 +325,16 @@ def read_along(solution: Solution, series: Any, statics: Any = ()) -> list[np.nd
             where="read_along",
             fix='train with control="rectilinear"',
         )
-    run = compiled(told.model, lambda model, rows: jax.vmap(model.along)(rows))
-    scores = np.asarray(run(told.arrays(series, statics)), float)
+    scores = np.asarray(_along(told.model, told.arrays(series, statics)), float)
     if told.scaling.classes:
         values = np.exp(scores - scores.max(axis=-1, keepdims=True))
         values = values / values.sum(axis=-1, keepdims=True)
     else:
         values = told.scaling.target_mean + told.scaling.target_std * scores
     return [v[: len(s.t)] for v, s in zip(values, series, strict=True)]
+
+
+@eqx.filter_jit  # whose programs are kept, for series that go on
+def _along(model: ControlledNetwork, series: Any) -> Any:
+    """Scores `(n, T, K)` at all rows."""
+    return jax.vmap(model.along)(series)

@@ -11,7 +11,6 @@ ones. Networks that draw noise are averaged over a number of draws.
 import abc
 import dataclasses
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -27,7 +26,7 @@ from continua.methods.dynamics.sequences import (
     sequence_scaling,
     sequences_of,
 )
-from continua.nets import Fixed, compiled
+from continua.nets import Fixed
 from continua.problems import Series, SeriesProblem
 from continua.train import Adam, Cosine, Shuffled, Stage, Training
 
@@ -145,21 +144,26 @@ def told_by(model: Any, scaling: SequenceScaling, sequences: Any, draws: int) ->
 
     **Returns:** `(r, K)`.
     """
-
-    def one(model, sequence, number):
-        keys = jax.random.split(jax.random.fold_in(jax.random.key(0), number), draws)
-        scores = jax.vmap(lambda k: model(sequence, key=k))(keys)
-        return jnp.mean(jax.nn.softmax(scores) if scaling.classes else scores, axis=0)
-
-    count = sequences.last.shape[0]
-    run: Callable = compiled(model, lambda m, s, i: jax.vmap(lambda a, b: one(m, a, b))(s, i))
-    found = []
+    count, found = sequences.last.shape[0], []
     for begin in range(0, count, _MOST):
         rows = np.minimum(np.arange(begin, begin + min(_MOST, count)), count - 1)
         part = jax.tree.map(lambda x, rows=rows: x[rows], sequences)
-        found.append(np.asarray(run(part, rows), float))
+        answers = _answers(model, part, jnp.asarray(rows), draws, bool(scaling.classes))
+        found.append(np.asarray(answers, float))
     values = np.concatenate(found)[:count]
     return values if scaling.classes else scaling.target_mean + scaling.target_std * values
+
+
+@eqx.filter_jit  # whose programs are kept: as many series again compile nothing
+def _answers(model: Any, sequences: Any, numbers: Any, draws: int, classes: bool) -> Any:
+    """Probabilities or scaled numbers `(n, K)`, means over draws."""
+
+    def one(sequence, number):
+        keys = jax.random.split(jax.random.fold_in(jax.random.key(0), number), draws)
+        scores = jax.vmap(lambda k: model(sequence, key=k))(keys)
+        return jnp.mean(jax.nn.softmax(scores) if classes else scores, axis=0)
+
+    return jax.vmap(one)(sequences, numbers)
 
 
 class Told(eqx.Module):

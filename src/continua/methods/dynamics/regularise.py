@@ -222,9 +222,10 @@ class SolverRegulariser:
         states, steps = jax.vmap(lambda y: ravel_pytree(y)[0])(ys), jnp.diff(ts)
         g = jax.eval_shape(flat.diffusion, ts[0], states[0])
         channels = g.shape[0] if g.ndim == 1 else g.shape[1]
+        place, noise = jax.random.split(key)
 
         def one(t, y, h, number):
-            seed = brownian.seeds(key, number, channels)
+            seed = brownian.seeds(noise, number, channels)
             dw = brownian.of_cell(seed, 0, h, area=True)
             new, _, error = method.move(equation, t, y, (), h, dw)
             return runge_kutta.error_norm(error, y, new, *limits)[0] * h
@@ -235,7 +236,7 @@ class SolverRegulariser:
             return jnp.sum(taken) / jnp.maximum(jnp.sum((steps > 0).astype(ts.dtype)), 1.0)
         # All steps alike, or uniform in time.
         weights = steps if self.scope == "local_unbiased" else (steps > 0).astype(ts.dtype)
-        share = jax.random.uniform(key, (), ts.dtype) * jnp.sum(weights)
+        share = jax.random.uniform(place, (), ts.dtype) * jnp.sum(weights)
         j = jnp.sum((jnp.cumsum(weights) <= share).astype(jnp.int32))
         j = jnp.minimum(j, jnp.max(jnp.where(steps > 0, jnp.arange(steps.shape[0]), 0)))
         return one(*jax.lax.stop_gradient((ts[j], states[j], steps[j])), 0)
