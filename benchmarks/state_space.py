@@ -4,7 +4,8 @@ The delay line: noise of a flat spectrum below `10 / delay` cycles a row is to b
 `delay` rows later. Either a linear equation that is not trained and a readout of its states
 by least squares, beside a random stable equation; or a trained network of 2 layers beside a
 gated recurrent network with as many parameters. Where a system has a time scale, the best
-of a few on the rows that are learned from counts, for all systems alike.
+of a few on the rows that are learned from counts, for all systems alike. `delay told` is one
+such value of a whole series, by methods for series with their defaults.
 
 `cost` are the seconds of one sequence of 32 features through one layer, and with the
 gradient of its weights. `OSULeaf` are outlines of leaves, 427 rows each,
@@ -23,7 +24,7 @@ import numpy as np
 
 from benchmarks.common import run
 from continua.core.precision import precision
-from continua.methods import GRU, NeuralCDE, StateSpace
+from continua.methods import GRU, Mean, NeuralCDE, StateSpace
 from continua.methods.dynamics.reader import reader_steps
 from continua.nets import (
     LSSL,
@@ -37,7 +38,7 @@ from continua.nets import (
     hippo,
 )
 from continua.nets.state_space import MODES
-from continua.problems import from_aeon
+from continua.problems import Series, SeriesProblem, from_aeon
 from continua.train import fit
 from continua.train.samplers import AbstractSampler
 
@@ -259,6 +260,56 @@ def trained(quick: bool) -> list[dict]:
     return rows
 
 
+# -- series that are told one number ------------------------------------------------------
+
+
+def remembered(count: int, rows: int, delay: int, every: int) -> dict[str, SeriesProblem]:
+    """What a signal was `delay` rows before its end, from all rows and from every so many.
+
+    **Arguments:**
+
+    - `count`: series to learn from, half as many are tested.
+    - `rows`, `delay`: of a series.
+    - `every`: rows to one, where not all are kept.
+    """
+    signals = np.stack([noise(rows, CYCLES / delay, i) for i in range(count + count // 2)])
+    targets = tuple(map(float, signals[:, rows - 1 - delay]))
+    found = {}
+    for label, step in (("all rows", 1), (f"every {every} rows", every)):
+        at = np.arange(step - 1, rows, step)
+        series = tuple(Series(str(i), at / rows, u[at, None]) for i, u in enumerate(signals))
+        found[label] = SeriesProblem(
+            "delay_told", "What was told before", ("u",), "t", series, task="regress",
+            targets=targets, tested=tuple(range(count, len(signals))),
+        )  # fmt: skip
+    return found
+
+
+def told(quick: bool) -> list[dict]:
+    """One delayed value of 16,000 rows, by log-signatures of all rows and by networks that read
+    every hundredth; the mean square of tested series, whose variance is about 1."""
+    count, rows, delay, every = (16, 1600, 400, 10) if quick else (512, 16000, 4000, 100)
+    training = reader_steps(5 if quick else 600, 4e-3)
+    coarse = f"every {every} rows"
+    log_ode = NeuralCDE(control="log_signature", window=every, training=training)
+    methods = {
+        "NeuralCDE (log-ODE)": ("all rows", log_ode),
+        "StateSpace (S5)": (coarse, StateSpace(training=training)),
+        "StateSpace (S4D)": (coarse, StateSpace(layer="s4d", training=training)),
+        "GRU": (coarse, GRU(training=training)),
+        "Mean": (coarse, Mean()),
+    }
+    problems, found = remembered(count, rows, delay, every), []
+    for label, (kept, method) in methods.items():
+        for seed in range(1 if quick or label == "Mean" else 3):
+            (row, *more) = run(problems[kept], method, label=label, seed=seed)[1]
+            error = next(r for r in (row, *more) if r["metric"] == "rmse_held_out")
+            setting = f"{kept} of {rows}, delay {delay}"
+            own = {**error, "problem": "delay told", "setting": setting}
+            found.append({**own, "metric": "mean_square", "value": error["value"] ** 2})
+    return found
+
+
 # -- cost --------------------------------------------------------------------------------
 
 _MOST = 3.3e7  # bytes of states that a timed run may keep
@@ -374,4 +425,4 @@ def main(quick: bool = False) -> list[dict]:
 
     - `quick`: short series, few steps, one seed.
     """
-    return [*delay_lines(quick), *trained(quick), *cost(quick), *leaves(quick)]
+    return [*delay_lines(quick), *trained(quick), *told(quick), *cost(quick), *leaves(quick)]
