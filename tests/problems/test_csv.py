@@ -6,7 +6,7 @@ import tempfile
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from continua.core.errors import InputError
@@ -127,7 +127,8 @@ numbers = st.floats(allow_nan=False, allow_infinity=False, width=64)
         st.tuples(numbers, numbers, st.none() | numbers), min_size=3, max_size=8,
         unique_by=lambda row: row[0] + 0.0,
     )
-)  # fmt: skip
+)
+@example([(0.0, 0.0, None), (1.0, 1.7e308, None), (2.0, -1e308, 0.0)])  # fmt: skip
 def test_every_table_of_numbers_is_read_back(rows):
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "data.csv"
@@ -151,6 +152,7 @@ def test_every_table_of_numbers_is_read_back(rows):
 
 @settings(max_examples=150, deadline=None)
 @given(st.text(alphabet='t,u;\t"\n\r 019.eE-+naNx\0', max_size=60) | st.text(max_size=40))
+@example("t,u,v\n")
 def test_any_text_is_read_or_refused(text):
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "data.csv"

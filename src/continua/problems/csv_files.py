@@ -248,7 +248,7 @@ def series_of(
     if not names:
         raise InputError("no column beside the time", where=table.path.name, fix="add a variable")
     t = table.numbers(time, gaps=False)
-    y = np.stack([table.numbers(n) for n in names], axis=-1) if len(t) else np.empty((0, 1))
+    y = np.stack([table.numbers(n) for n in names], axis=-1)
     _changing(table, names, y)
     labels = table.texts(id) if id else [table.path.stem] * len(t)
     least = _FEWEST_ROWS if len(set(labels)) < 2 else 2
@@ -298,7 +298,7 @@ def _changing(table: Table, names: tuple[str, ...], y: np.ndarray) -> None:
     """Whether there is something to learn in every column `(T, c)`."""
     for name, values in zip(names, y.T, strict=True):
         there = values[np.isfinite(values)]
-        if there.size > 1 and np.ptp(there) == 0:
+        if there.size > 1 and there.min() == there.max():
             raise InputError(
                 f"the column '{name}' is {there[0]:g} in every row",
                 where=table.path.name,

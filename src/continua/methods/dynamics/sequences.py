@@ -196,7 +196,7 @@ def sequence_scaling(problem: SeriesProblem) -> SequenceScaling:
     columns = np.concatenate([values, np.concatenate(inputs)], axis=1) if problem.inputs else values
     for name, column in zip((*problem.variables, *problem.inputs), columns.T, strict=True):
         there = column[np.isfinite(column)]
-        if not len(there) or np.ptp(there) == 0:
+        if not len(there) or there.min() == there.max():
             cause = f"is {there[0]:g} throughout" if len(there) else "holds no number"
             raise InputError(
                 f"'{name}' {cause} in the series to learn from",
