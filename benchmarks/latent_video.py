@@ -32,7 +32,7 @@ from continua.metrics import peak_signal_to_noise
 from continua.problems import VideoProblem, moving_digits
 
 _DRAWS, _SAMPLES = 8, 16  # of the bound, and of the future
-STEPS = 600  # of training
+STEPS = 1800  # of training
 _PICTURE = pathlib.Path(__file__).parents[1] / "docs" / "latent_video.webp"
 
 

@@ -124,7 +124,9 @@ numbers = st.floats(allow_nan=False, allow_infinity=False, width=64)
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(
-        st.tuples(numbers, numbers, st.none() | numbers), min_size=3, max_size=8,
+        st.tuples(numbers, numbers, st.none() | numbers),
+        min_size=3,
+        max_size=8,
         unique_by=lambda row: row[0] + 0.0,
     )
 )
