@@ -124,6 +124,33 @@ def test_a_step_costs_the_divergence_of_its_normal_laws():
     assert divergence(u) < cost(u) < divergence(u) + 1e-2
 
 
+@pytest.mark.parametrize("v", [1.0, 0.8])
+def test_ratios_at_the_draw_have_the_divergence_as_their_mean_and_are_normalised(v):
+    memory, count = fractional(NOISE, 0.3, step=0.1), 40_000
+    aim = memory.aim(0.2)
+    pull = jnp.array([0.6, -0.4])
+
+    def law(i, _, z, y):
+        push = 0.5 * jnp.cos(z) - 0.3 * memory.scaled(y)[:2]
+        return -z, jnp.ones_like(z), Steer(push, aim, pull, jnp.full(2, v))
+
+    def cost(key, at_draw):
+        inputs, start = jnp.zeros((5, 0)), jnp.zeros((2, 4))
+        return walk(memory, jnp.zeros(2), start, law, inputs, key=key, at_draw=at_draw)
+
+    keys = jax.random.split(KEY, count)
+    runs = [jax.jit(jax.vmap(lambda k, a=a: cost(k, a)))(keys) for a in (False, True)]
+    np.testing.assert_array_equal(runs[0][0], runs[1][0])  # the same paths
+    mean, ratio = (np.asarray(run[2]) for run in runs)
+    error = (ratio - mean).std() / np.sqrt(count)
+    assert 0 < error < 0.01
+    assert abs(np.mean(ratio - mean)) < 4 * error
+    shares = np.exp(-ratio)
+    error = shares.std() / np.sqrt(count)
+    assert error < 0.02
+    assert abs(shares.mean() - 1) < 4 * error
+
+
 def linear_model(memory, *, noise=0.1, damping=0.0) -> LatentModel:
     """`dz = -damping z dt + dB`, `z(0)` near 0, `x = z + noise`, rows `ROW` apart."""
     step = ROW if memory is None else memory.step
@@ -193,6 +220,24 @@ def test_with_white_noise_it_is_the_latent_equation():
     for seed in range(2):
         found = [run(m, jax.random.key(seed)) for m in (plain, same)]
         np.testing.assert_allclose(found[0], found[1], rtol=1e-12)
+
+
+@pytest.mark.parametrize("hurst", [0.3, 0.7])
+def test_more_draws_bring_the_bound_to_the_likelihood(hurst):
+    memory = fractional(NOISE, hurst, step=ROW, unit=ROW)
+    table: Any = covariance(memory, 8) + 0.01 * np.eye(8)
+    values = np.linalg.cholesky(table) @ np.random.default_rng(0).standard_normal(8)
+    model, seen = linear_model(memory), window(np.append(np.nan, values))
+    likelihood = multivariate_normal(np.zeros(8), table).logpdf(values)
+    gaps = []
+    for draws in (1, 8, 64):
+        run = jax.jit(jax.vmap(lambda k, n=draws: model.bound(seen, 1.0, draws=n, key=k)[0]))
+        found = np.asarray(run(jax.random.split(KEY, 4000)))
+        gaps.append(likelihood - found.mean())
+        assert gaps[-1] > -4 * found.std() / np.sqrt(4000)
+    assert gaps[1] < 0.6 * gaps[0]
+    assert gaps[2] < 0.3 * gaps[0]
+    assert gaps[2] < 0.05
 
 
 @pytest.mark.parametrize("hurst", [0.2, 0.8])

@@ -173,6 +173,47 @@ def test_the_bound_lies_below_the_likelihood_and_near_it(damping):
     assert mean > right - 0.25 * len(values)
 
 
+@pytest.mark.parametrize("damping", [0.0, 3.0])
+def test_more_draws_bring_the_bound_to_the_likelihood(damping):
+    model, values = linear_model(damping=damping), path(gaps=(3, 4, 9))
+    right, seen, gaps = exact(values, damping, 0.7, 0.1), one_window(values), []
+    for draws in (1, 32):
+        run = jax.jit(jax.vmap(lambda k, n=draws: model.bound(seen, 1.0, draws=n, key=k)[0]))
+        found = np.asarray(run(jax.random.split(KEY, 2000)))
+        gaps.append(right - found.mean())
+        assert gaps[-1] > -4 * found.std() / np.sqrt(2000)
+    assert gaps[1] < 0.4 * gaps[0]
+
+
+def test_ratios_of_densities_at_the_draw_are_normalised():
+    """Of the first state and the path, where the posterior is no narrower than the prior."""
+    model, window = linear_model(damping=1.0, states=2), one_window(np.full(5, np.nan))
+    model = eqx.tree_at(
+        lambda m: (m.raw_prior, m.start.bias, m.control.layers[-1].bias),
+        model,
+        (jnp.array([0.3, -0.5]), jnp.array([0.4, -0.3, 1.5, 1.0]), jnp.array([0.1, -0.2])),
+    )
+    run = jax.jit(jax.vmap(lambda k: model.elbo(window, 1.0, key=k, at_draw=True)[1]))
+    parts = run(jax.random.split(KEY, 40_000))
+    for ratio in (parts["start"], parts["start"] + parts["path"]):
+        shares = np.exp(-np.asarray(ratio))
+        error = shares.std() / 200
+        assert 0 < error < 0.01
+        assert abs(shares.mean() - 1) < 4 * error
+
+
+def test_ratios_of_densities_at_the_draw_have_the_divergence_as_their_mean():
+    model, window = linear_model(damping=1.0, noise=0.3), one_window(path(gaps=(3, 4)))
+    runs = [
+        jax.jit(jax.vmap(lambda k, a=a: model.elbo(window, 1.0, key=k, at_draw=a)[0]))
+        for a in (False, True)
+    ]
+    mean, ratio = (np.asarray(run(jax.random.split(KEY, 10_000))) for run in runs)
+    error = (ratio - mean).std() / 100
+    assert 1e-4 < error < 0.05
+    assert abs(np.mean(ratio - mean)) < 4 * error
+
+
 def test_the_bound_has_the_gradient_that_differences_find():
     model, window = linear_model(damping=1.0), one_window(path())
     leaves, structure = jax.tree.flatten(eqx.filter(model, eqx.is_inexact_array))
@@ -281,11 +322,28 @@ def test_forecasts_begin_at_the_last_row():
     assert wide[35:].mean() > 1.3 * wide[:30].mean()
 
 
+@pytest.mark.parametrize("cls", [LatentODE, LatentSDE])
+def test_a_tighter_bound_is_trained_by(cls):
+    problem = walks(8)
+    plain, tight = (cls(**SMALL, importance_draws=n) for n in (1, 8))
+    model, batches = plain.init(problem, key=KEY), plain.batches(problem)
+    batch = batches.sample(jnp.asarray(400), None, key=KEY)  # divergences weigh in full
+    found = []
+    for method in (plain, tight):
+        run = jax.jit(jax.vmap(lambda k, m=method: m.loss(model, batch, key=k)[0]))
+        found.append(np.mean(run(jax.random.split(KEY, 64))))
+    assert found[1] < found[0] - 1e-3
+    fitted = ct.solve(problem, cls(**SMALL, importance_draws=3, training=latent_steps(20)), key=KEY)
+    assert np.isfinite(fitted(0.0, np.arange(20.0))).all()
+
+
 def test_what_cannot_be_learned_is_said():
     problem = walks(1, rows=150)
     with pytest.raises(InputError, match=r"time_dependent: .*cut into windows of 100.*window=150"):
         ct.solve(problem, LatentSDE(time_dependent=True))
     with pytest.raises(InputError, match="window: got 1; give 2 rows or more"):
         ct.solve(problem, LatentODE(window=1))
+    with pytest.raises(InputError, match=r"importance_draws: got 0; give 1, or 8"):
+        LatentSDE(importance_draws=0)
     labelled = walks(2, task="classify", targets=("a", "b"))
     assert LatentODE().supports(labelled).reason == "LatentODE does not classify series"

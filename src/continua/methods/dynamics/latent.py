@@ -61,6 +61,8 @@ class AbstractLatent(AbstractLearnedMethod):
     - `window`: rows of a piece of a long series, `None` for whole series up to 100 rows.
     - `time_dependent`: whether the dynamics see the time since the first row, `False`.
     - `draws`: of the answers, 100.
+    - `importance_draws`: of the posterior in the bound of a window, 1; the logarithm of the
+      mean of the weights of more is a tighter bound, which takes as many times as long.
     - `batch_size`: windows in a step, 64.
     - `positive`: learn logarithms; `None` decides by the data.
     - `training`: Adam with a cosine.
@@ -69,7 +71,8 @@ class AbstractLatent(AbstractLearnedMethod):
       steps are those of `SPaRK` through its prior. The solution's `stats` count them a window.
     - `regulariser`: a `SolverRegulariser` of these steps, `None`.
 
-    **Raises:** `InputError` for a regulariser alone, and a tolerance where noise remembers.
+    **Raises:** `InputError` for a regulariser alone, for no draw, and for a tolerance where noise
+    remembers.
     """
 
     states: int = 4
@@ -80,6 +83,7 @@ class AbstractLatent(AbstractLearnedMethod):
     window: int | None = None
     time_dependent: bool = False
     draws: int = 100
+    importance_draws: int = 1
     batch_size: int = 64
     positive: bool | None = None
     training: Training = latent_steps(2000)
@@ -95,6 +99,12 @@ class AbstractLatent(AbstractLearnedMethod):
         if self.tolerance is not None and not self.tolerance > 0:
             raise InputError(
                 f"got {self.tolerance}", where=f"{self.name}.tolerance", fix="give one such as 1e-4"
+            )
+        if self.importance_draws < 1:
+            raise InputError(
+                f"got {self.importance_draws}",
+                where=f"{self.name}.importance_draws",
+                fix="give 1, or 8 for a tighter bound",
             )
         if self.regulariser is not None and self.tolerance is None:
             raise InputError(
@@ -155,7 +165,8 @@ class AbstractLatent(AbstractLearnedMethod):
         keys = jax.random.split(key, windows.share.shape[0])
 
         def one(window, key):
-            return model.elbo(window, weight, key=key, regulariser=self.regulariser)
+            own = {"draws": self.importance_draws, "regulariser": self.regulariser}
+            return model.bound(window, weight, key=key, **own)
 
         bounds, parts = jax.vmap(one)(windows, keys)
         count = jnp.sum(windows.mask)

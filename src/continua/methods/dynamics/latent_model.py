@@ -253,7 +253,7 @@ class LatentModel(eqx.Module):
         states, start, path, _ = self.travelled(window, None, key=key)
         return states, start, path
 
-    def drawn(self, window: Window, *, key):
+    def drawn(self, window: Window, *, key, at_draw: bool = False):
         """A first state of the posterior, the divergence of the start, and the contexts of
         the rows.
 
@@ -261,30 +261,44 @@ class LatentModel(eqx.Module):
 
         - `window`: one.
         - `key`: of the draw.
+        - `at_draw`: as `elbo`.
         """
         contexts = self.read(window)
         mean, deviation = self.begin(contexts)
-        z = mean + deviation * jax.random.normal(key, mean.shape, mean.dtype)
+        draw = jax.random.normal(key, mean.shape, mean.dtype)
+        z = mean + deviation * draw
         wide = self.prior_deviation
-        ratio = (deviation**2 + (mean - self.prior_mean) ** 2) / wide**2
-        start = jnp.sum(jnp.log(wide / deviation) + (ratio - 1) / 2)
+        if at_draw:
+            ratio = ((z - self.prior_mean) / wide) ** 2 - draw**2
+        else:
+            ratio = (deviation**2 + (mean - self.prior_mean) ** 2) / wide**2 - 1
+        start = jnp.sum(jnp.log(wide / deviation) + ratio / 2)
         return self.remembering(z, key=key), start, contexts
 
-    def travelled(self, window: Window, regulariser: SolverRegulariser | None, *, key):
+    def travelled(
+        self,
+        window: Window,
+        regulariser: SolverRegulariser | None,
+        *,
+        key,
+        at_draw: bool = False,
+    ):
         """As `posterior`, and what adaptive steps cost where that is asked for.
 
         **Arguments:**
 
         - `window`, `key`: as `posterior`.
         - `regulariser`: `None` for no cost.
+        - `at_draw`: as `elbo`.
         """
         first, rest = jax.random.split(key)
-        z, start, contexts = self.drawn(window, key=first)
+        z, start, contexts = self.drawn(window, key=first, at_draw=at_draw)
         nothing, own = jnp.zeros((), z.dtype), jax.random.fold_in(key, 2)
         if self.diffusion is None and self.tolerance is not None:
             found, solver = latent_solve.solved(self, z, window.acting, regulariser, key=own)
             return found.ys, start, nothing, solver
-        states, path = self.march(z, window.acting, self.ahead(window, contexts), key=rest)
+        ahead = self.ahead(window, contexts)
+        states, path = self.march(z, window.acting, ahead, key=rest, at_draw=at_draw)
         if regulariser is None:
             return states, start, path, nothing
         solver = latent_solve.cost(self, states, window.acting, regulariser, key=own)
@@ -307,7 +321,7 @@ class LatentModel(eqx.Module):
         z = self.remembering(self.prior_mean + self.prior_deviation * draw, key=first)
         return self.march(z, acting, None, key=rest)[0]
 
-    def march(self, z, acting, contexts, *, key, begin: int = 0):
+    def march(self, z, acting, contexts, *, key, begin: int = 0, at_draw: bool = False):
         """States at the nodes from one of them on, and their divergence.
 
         **Arguments:**
@@ -317,9 +331,11 @@ class LatentModel(eqx.Module):
         - `contexts`: `ahead` of the nodes but the last; `None` follows the prior.
         - `key`: of the noise.
         - `begin`: the number of the first node.
+        - `at_draw`: as `elbo`.
         """
         if self.memory is not None:
-            return self.remembered(z, acting, contexts, key=key, begin=begin)
+            given = {"key": key, "begin": begin, "at_draw": at_draw}
+            return self.remembered(z, acting, contexts, **given)
         if self.diffusion is None and self.tolerance is not None and acting.shape[0] > 1:
             found, nothing = latent_solve.solved(self, z, acting, None, key=key, begin=begin)
             return found.ys, nothing
@@ -343,15 +359,18 @@ class LatentModel(eqx.Module):
             seen = self.seen(t, z, here)
             assert self.diffusion is not None
             slope, g = self.drift(t, z, here), self.diffusion(seen)
+            draw = jax.random.normal(jax.random.fold_in(key, i), z.shape, z.dtype)
             if contexts is not None and self.control is not None:
                 # In the size that the noise between two rows has.
                 u = self.control(jnp.concatenate([seen, context])) / self.pace.row**0.5
                 pull, share = self.guide(z, slope, g, context)
                 u = u + pull
-                slope, path = slope + g * u, path + h * jnp.sum(u**2) / 2
-                path = path + jnp.sum(share - 1 - jnp.log(share)) / 2
+                slope, path = slope + g * u, path - jnp.sum(jnp.log(share)) / 2
+                if at_draw:
+                    path = path + jnp.sum((h**0.5 * u + jnp.sqrt(share) * draw) ** 2 - draw**2) / 2
+                else:
+                    path = path + jnp.sum(h * u**2 + share - 1) / 2
                 g = g * jnp.sqrt(share)
-            draw = jax.random.normal(jax.random.fold_in(key, i), z.shape, z.dtype)
             z = z + h * slope + h**0.5 * g * draw
             return (z, path), z
 
@@ -364,7 +383,7 @@ class LatentModel(eqx.Module):
         (_, path), states = jax.lax.scan(euler, (z, zero), (*table, context))
         return jnp.concatenate([z[None], states]), path
 
-    def remembered(self, state, acting, contexts, *, key, begin: int):
+    def remembered(self, state, acting, contexts, *, key, begin: int, at_draw: bool):
         """`march` where noise remembers; the state is `z` and then its memories."""
         memory, diffusion, control = self.memory, self.diffusion, self.control
         assert memory is not None
@@ -384,7 +403,8 @@ class LatentModel(eqx.Module):
 
         inputs = (acting[:-1], acting[:-1, :0] if contexts is None else contexts)
         past = state[size:].reshape(size, -1)
-        states, pasts, path = walk(memory, state[:size], past, law, inputs, key=key, begin=begin)
+        given = {"key": key, "begin": begin, "at_draw": at_draw}
+        states, pasts, path = walk(memory, state[:size], past, law, inputs, **given)
         return jnp.concatenate([states, pasts.reshape(len(pasts), -1)], axis=1), path
 
     def steer(self, memory, z, y, slope, g, u, context) -> Steer:
@@ -413,7 +433,13 @@ class LatentModel(eqx.Module):
         return g * ((mask * gap / spread) @ weight), jnp.clip(1 - taken, _SURE)
 
     def elbo(
-        self, window: Window, weight, *, key, regulariser: SolverRegulariser | None = None
+        self,
+        window: Window,
+        weight,
+        *,
+        key,
+        regulariser: SolverRegulariser | None = None,
+        at_draw: bool = False,
     ) -> tuple[Float[Array, ""], dict]:
         """The bound of `log p(x)` for one window, and its parts.
 
@@ -423,8 +449,11 @@ class LatentModel(eqx.Module):
         - `weight`: of both divergences, 1 for the bound itself.
         - `key`: of the draw.
         - `regulariser`: whose `R` is the part `"solver"`; `None` for no such part.
+        - `at_draw`: the divergences as logarithms of ratios of densities at the draw, in place
+          of their means, so that the exponential is without bias.
         """
-        states, start, path, solver = self.travelled(window, regulariser, key=key)
+        given = {"key": key, "at_draw": at_draw}
+        states, start, path, solver = self.travelled(window, regulariser, **given)
         z = states[window.node] + window.share[:, None] * (
             states[window.node + 1] - states[window.node]
         )
@@ -434,3 +463,33 @@ class LatentModel(eqx.Module):
         parts = {"log_likelihood": likelihood, "start": start, "path": path}
         parts |= {} if regulariser is None else {"solver": solver}
         return likelihood - weight * (start + path), parts
+
+    def bound(
+        self,
+        window: Window,
+        weight,
+        *,
+        draws: int = 1,
+        key,
+        regulariser: SolverRegulariser | None = None,
+    ) -> tuple[Float[Array, ""], dict]:
+        """`log (1/n) sum_k p(x, z_k) / q(z_k)`, which nears `log p(x)` with more draws, and the
+        means of its parts; the bound of `elbo` for one draw.
+
+        **Arguments:**
+
+        - `window`, `weight`, `regulariser`: as `elbo`.
+        - `draws`: `n`.
+        - `key`: of the draws.
+
+        **Reference:** burda2016importance
+        """
+        if draws == 1:
+            return self.elbo(window, weight, key=key, regulariser=regulariser)
+
+        def one(key):
+            return self.elbo(window, weight, key=key, regulariser=regulariser, at_draw=True)
+
+        each, parts = jax.vmap(one)(jax.random.split(key, draws))
+        total = jax.nn.logsumexp(each) - jnp.log(jnp.asarray(draws, each.dtype))
+        return total, {name: jnp.mean(value) for name, value in parts.items()}

@@ -15,8 +15,13 @@ and the direction `a` of `xi` keeps the share `v` of its variance. With `p = int
     xi = xi_0 - (1 - sqrt(v)) Q a (a' xi_0) / (a' Q a) + u p + c Q a
 
 costs `h u^2/2 + u c a' p + c^2 a' Q a/2 + (v - 1 - log v)/2`: the divergence of the paths, and
-the integral of `u^2/2` where `c = 0` and `v = 1`. White noise is one memory that forgets nothing,
-`g = 0` and `w = 1`.
+the integral of `u^2/2` where `c = 0` and `v = 1`. That is the mean of the logarithm of the ratio of
+the densities of both paths of `W`, which at the draw is, with `b = a' xi_0`, `q = a' Q a`,
+`m = u a' p + c q` and the part `W_h` of the draw in the increment of `W`,
+
+    u (W_h - a' p b/q) + u^2 (h - (a' p)^2/q)/2 + (sqrt(v) b + m)^2/(2 q) - b^2/(2 q) - log(v)/2.
+
+White noise is one memory that forgets nothing, `g = 0` and `w = 1`.
 
 As functions of `H` the weights are entire, so that a polynomial through few of them, taken in
 double precision, is exact to rounding in any precision.
@@ -200,7 +205,15 @@ def white(step: float) -> Memory:
 
 
 def walk(
-    memory: Memory, state, past, law: Callable, inputs: Any, *, key, begin: int = 0
+    memory: Memory,
+    state,
+    past,
+    law: Callable,
+    inputs: Any,
+    *,
+    key,
+    begin: int = 0,
+    at_draw: bool = False,
 ) -> tuple[Float[Array, "G1 s"], Float[Array, "G1 s K"], Float[Array, ""]]:
     """States and memories at the nodes, and the divergence of the posterior from the prior.
 
@@ -213,27 +226,43 @@ def walk(
     - `inputs`: a tree of arrays with a leading axis of steps; `law` sees that of its step.
     - `key`: of the noise; that of a step depends on its number alone.
     - `begin`: the number of the first node.
+    - `at_draw`: the logarithm of the ratio of the densities at the draw, in place of its mean.
     """
     h, dtype = memory.step, state.dtype
     rates, found = np.asarray(memory.rates), memory.weights
     exact = _passed_exactly(rates[:, None] + rates[None], h)
     root, cover = jnp.asarray(root_of(exact), dtype), jnp.asarray(exact, dtype)
-    drift = jnp.asarray(_passed_exactly(rates, h), dtype)
+    passed = _passed_exactly(rates, h)
+    drift = jnp.asarray(passed, dtype)
+    # The increment of `W` by the numbers that are drawn for the memories, and by one of its own.
+    known = np.linalg.lstsq(root_of(exact), passed)[0]
+    apart = math.sqrt(max(h - float(known @ known), 0.0))
     decay = jnp.asarray(np.exp(-rates * h), dtype)
 
     def one(carry, row):
         z, y, path = carry
         i, here = row
         slope, g, steer = law(i, here, z, y)
-        draw = jax.random.normal(jax.random.fold_in(key, i), y.shape, dtype)
+        own = jax.random.fold_in(key, i)
+        draw = jax.random.normal(own, y.shape, dtype)
         xi = draw @ root.T
         if steer is not None:
             along = cover @ steer.aim
-            size = steer.aim @ along
-            less = (1 - jnp.sqrt(steer.share)) * (xi @ steer.aim) / size
+            size, met = steer.aim @ along, steer.aim @ drift
+            found_along = xi @ steer.aim
+            less = (1 - jnp.sqrt(steer.share)) * found_along / size
             xi = xi + steer.push[:, None] * drift + (steer.pull - less)[:, None] * along
-            cost = h * steer.push**2 / 2 + steer.push * steer.pull * (steer.aim @ drift)
-            cost = cost + (steer.pull**2 * size + steer.share - 1 - jnp.log(steer.share)) / 2
+            if at_draw:
+                fresh = jax.random.normal(jax.random.fold_in(own, 1), steer.push.shape, dtype)
+                moved = draw @ jnp.asarray(known, dtype) + apart * fresh
+                cost = steer.push * (moved - met / size * found_along)
+                cost = cost + steer.push**2 * (h - met**2 / size) / 2 - jnp.log(steer.share) / 2
+                here = jnp.sqrt(steer.share) * found_along + steer.push * met + steer.pull * size
+                cost = cost + (here**2 - found_along**2) / (2 * size)
+            else:
+                cost = h * steer.push**2 / 2 + steer.push * steer.pull * met
+                cost = cost + steer.pull**2 * size / 2
+                cost = cost + (steer.share - 1 - jnp.log(steer.share)) / 2
             path = path + jnp.sum(cost)
         new = decay * y + xi
         z = z + h * slope + g * ((new - y) @ found)
