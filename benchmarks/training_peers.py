@@ -33,7 +33,7 @@ from continua.core.cost import stopwatch
 from continua.core.precision import precision
 from continua.integrate.stochastic import SDE, EulerMaruyama, solve_sde, with_path_kl
 from continua.methods.dynamics.neural_cde import ControlCoding, driven
-from continua.nets import MLP
+from continua.nets import MLP, softplus
 
 ORDER4, SCAN = "continua, order 4", "scan by hand"
 HIDDEN, WIDTH = 8, 128
@@ -65,7 +65,7 @@ def controlled(count: int, rows: int) -> tuple[dict[str, Callable], tuple, Calla
     path = jnp.concatenate([jnp.broadcast_to(times[:, None], (count, rows, 1)), values], axis=-1)
     channels = path.shape[-1]
     first, second, third = jax.random.split(jax.random.key(0), 3)
-    soft = jax.nn.softplus
+    soft = softplus
     nets = (
         MLP(channels, HIDDEN, width=WIDTH, depth=1, activation=soft, key=first),
         MLP(HIDDEN, HIDDEN * channels, width=WIDTH, depth=1, activation=soft, key=second),
@@ -173,7 +173,7 @@ class Latent(eqx.Module):
 
     def __init__(self, *, key):
         first, second, third = jax.random.split(key, 3)
-        size: dict[str, Any] = {"width": WIDTH, "activation": jax.nn.softplus}
+        size: dict[str, Any] = {"width": WIDTH, "activation": softplus}
         self.posterior = MLP(STATES + CONTEXT, STATES, depth=2, key=first, **size)
         self.prior = MLP(STATES, STATES, depth=2, key=second, **size)
         keys = jax.random.split(third, STATES)
@@ -185,7 +185,10 @@ class Latent(eqx.Module):
 
     def diffusion(self, t, z, context):
         """Never zero."""
-        raw = jax.vmap(lambda net, x: net(x[None])[0])(self.noise, z)
+        # Layers of one input and one output, as products and sums in place of matrices.
+        first, last = self.noise.layers
+        inner = softplus(first.weight[..., 0] * z[:, None] + first.bias)
+        raw = jnp.sum(last.weight[:, 0] * inner, axis=-1) + last.bias[:, 0]
         return _LEAST + jax.nn.sigmoid(raw)
 
 

@@ -1,5 +1,6 @@
 """Networks: equinox modules of arrays and a key, for one sample each."""
 
+from continua.nets.activations import softplus
 from continua.nets.compiled import compiled
 from continua.nets.convolution import Conv, FramePainter, FrameReader, GroupNorm
 from continua.nets.embedding import Chain, FourierFeatures, PeriodicEmbedding, Rescale
@@ -46,5 +47,6 @@ __all__ = [
     "grid_coordinates",
     "hippo",
     "lipswish",
+    "softplus",
     "trainable",
 ]

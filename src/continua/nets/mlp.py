@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from continua.core.errors import InputError
+from continua.nets.activations import softplus
 from continua.nets.linear import FactorisedLinear, Linear
 
 
@@ -210,7 +211,7 @@ class VectorField(eqx.Module):
         *,
         width: int = 32,
         depth: int = 2,
-        activation: Callable = jax.nn.softplus,
+        activation: Callable = softplus,
         time_dependent: bool = False,
         inputs: int = 0,
         scale: float = 1.0,

@@ -1,8 +1,9 @@
 """Fixed steps of stochastic methods, on one path or many at once.
 
-Steps are scanned in chunks of about the square root of their number, and a chunk is
-computed again when it is differentiated backwards: what is kept is the state at the
-beginning of each chunk, and never the noise, which is a function of its place.
+Steps are computed again when they are differentiated backwards: of up to 256 the state before
+each is kept, more are scanned in chunks of about the square root of their number, whose first
+states are. What a step computes on its way, the layers of a network, is more than its state, and
+is never kept for all of them, nor is the noise, which is a function of its place.
 """
 
 import math
@@ -20,6 +21,8 @@ from continua.integrate.trajectory import (
     hide_unreached,
     worst_component,
 )
+
+_KEPT = 256  # states
 
 
 class Steps(NamedTuple):
@@ -158,7 +161,8 @@ def increment(method: Any, seed: Any, cell: Any, h: Any, i: Any, halvings: int) 
 def repeat(step: Any, state: Any, total: Any, most: int | None, *, even: bool) -> Any:
     """A step `(state, i) -> state` as many times as wanted.
 
-    Where `most` is given this is differentiated backwards in memory like its root.
+    Where `most` is given this is differentiated backwards in memory like its root, or that of
+    256 states.
 
     **Arguments:**
 
@@ -169,7 +173,7 @@ def repeat(step: Any, state: Any, total: Any, most: int | None, *, even: bool) -
     """
     if most is None:
         return jax.lax.fori_loop(0, total, lambda i, s: step(s, i), state)
-    size = _chunk(most)
+    size = 1 if most <= _KEPT else _chunk(most)
     exact = even and most % size == 0
 
     def guarded(i, run, state):
@@ -178,7 +182,6 @@ def repeat(step: Any, state: Any, total: Any, most: int | None, *, even: bool) -
     def one(state, i):
         return guarded(i, lambda s: step(s, i), state), None
 
-    @jax.checkpoint
     def several(state, first):
         def run(state):
             inside = first + jnp.arange(size, dtype=jnp.int32)
@@ -186,8 +189,10 @@ def repeat(step: Any, state: Any, total: Any, most: int | None, *, even: bool) -
 
         return guarded(first, run, state), None
 
+    # Loops keep both passes apart, which need no barriers.
+    again = jax.checkpoint(one if size == 1 else several, prevent_cse=False)
     firsts = jnp.arange(-(-most // size), dtype=jnp.int32) * size
-    return jax.lax.scan(several, state, firsts)[0]
+    return jax.lax.scan(again, state, firsts)[0]
 
 
 def _chunk(count: int) -> int:

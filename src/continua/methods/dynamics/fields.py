@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from continua.methods.dynamics.observations import Scaling, Segments
-from continua.nets import MLP, VectorField
+from continua.nets import MLP, VectorField, softplus
 
 FORMS = ("first", "second", "hamiltonian", "lagrangian")
 MOVING = ("second", "lagrangian")  # with a velocity for each position
@@ -73,8 +73,7 @@ class Hamiltonian(eqx.Module):
     ratios: tuple[float, ...] = eqx.field(static=True)
 
     def __init__(self, pairs: int, *, rate: float, ratios, width: int, depth: int, key):
-        soft = jax.nn.softplus
-        self.network = MLP(2 * pairs, 1, width=width, depth=depth, activation=soft, key=key)
+        self.network = MLP(2 * pairs, 1, width=width, depth=depth, activation=softplus, key=key)
         self.stiffness, self.scale = jnp.full((), rate), jnp.full((), 0.1 * rate)
         self.ratios = tuple(map(float, ratios))
 
@@ -102,15 +101,15 @@ class Mass(eqx.Module):
     network: MLP
 
     def __init__(self, size: int, *, width: int, depth: int, key):
-        soft, entries = jax.nn.softplus, size * (size + 1) // 2
-        network = MLP(size, entries, width=width, depth=depth, activation=soft, key=key)
+        entries = size * (size + 1) // 2
+        network = MLP(size, entries, width=width, depth=depth, activation=softplus, key=key)
         last = 0.1 * network.layers[-1].weight
         self.network = eqx.tree_at(lambda m: m.layers[-1].weight, network, last)
 
     def __call__(self, q: Float[Array, " n"]) -> Float[Array, "n n"]:
         raw, n = self.network(q), q.shape[0]
         one = float(np.log(np.expm1(1 - _LEAST)))
-        factor = jnp.diag(jax.nn.softplus(raw[:n] + one) + _LEAST)
+        factor = jnp.diag(softplus(raw[:n] + one) + _LEAST)
         factor = factor.at[np.tril_indices(n, -1)].set(raw[n:])
         return factor @ factor.T
 
@@ -130,8 +129,7 @@ class Potential(eqx.Module):
     scale: Float[Array, ""]
 
     def __init__(self, size: int, *, stiffness: float, width: int, depth: int, key):
-        soft = jax.nn.softplus
-        self.network = MLP(size, 1, width=width, depth=depth, activation=soft, key=key)
+        self.network = MLP(size, 1, width=width, depth=depth, activation=softplus, key=key)
         self.stiffness, self.scale = jnp.full((), stiffness), jnp.full((), 0.1 * stiffness)
 
     def __call__(self, q: Float[Array, " n"]) -> Float[Array, ""]:

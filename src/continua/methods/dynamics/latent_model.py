@@ -42,7 +42,7 @@ from jaxtyping import Array, Float, Int
 from continua.methods.dynamics import latent_solve
 from continua.methods.dynamics.memory import Memory, Steer, walk
 from continua.methods.dynamics.regularise import SolverRegulariser
-from continua.nets import MLP, GRUCell, Linear
+from continua.nets import MLP, GRUCell, Linear, softplus
 
 _EVEN = 0.1  # of the usual size, with which the last layer of the noise begins
 _SURE = 1e-6  # least share of the variance of a step that the posterior keeps
@@ -101,13 +101,13 @@ class Diffusion(eqx.Module):
 
     def __init__(self, size: int, states: int, roughness: float, *, width: int, key):
         self.roughness = roughness
-        mlp = MLP(size, states, width=width, depth=1, activation=jax.nn.softplus, key=key)
+        mlp = MLP(size, states, width=width, depth=1, activation=softplus, key=key)
         # Nearly constant at first: noise in proportion to states can run away before training.
         last = _EVEN * mlp.layers[-1].weight
         self.mlp = eqx.tree_at(lambda m: m.layers[-1].weight, mlp, last)
 
     def __call__(self, seen: Float[Array, " n"]) -> Float[Array, " s"]:
-        return self.roughness * (jax.nn.softplus(self.mlp(seen)) + _LEAST)
+        return self.roughness * (softplus(self.mlp(seen)) + _LEAST)
 
 
 class LatentModel(eqx.Module):
@@ -162,8 +162,7 @@ class LatentModel(eqx.Module):
         self.start = Linear(context, 2 * states, key=keys[1])
         self.linear = Linear(states, states, use_bias=False, key=keys[2])
         self.linear = eqx.tree_at(lambda m: m.weight, self.linear, jnp.zeros((states, states)))
-        soft = jax.nn.softplus
-        self.field = MLP(seen, states, width=width, depth=depth, activation=soft, key=keys[3])
+        self.field = MLP(seen, states, width=width, depth=depth, activation=softplus, key=keys[3])
         self.scale = jnp.full(states, pace.rate)
         if noisy:
             self.diffusion = Diffusion(seen, states, pace.roughness, width=width, key=keys[4])
@@ -173,7 +172,7 @@ class LatentModel(eqx.Module):
                 states,
                 width=width,
                 depth=depth,
-                activation=soft,
+                activation=softplus,
                 key=keys[5],
             )
             # At first the posterior is the prior.
@@ -193,12 +192,12 @@ class LatentModel(eqx.Module):
     @property
     def noise(self) -> Float[Array, " C"]:
         """`r`, scaled."""
-        return jax.nn.softplus(self.raw_noise) + _LEAST
+        return softplus(self.raw_noise) + _LEAST
 
     @property
     def prior_deviation(self) -> Float[Array, " s"]:
         """`sigma`."""
-        return jax.nn.softplus(self.raw_prior) + _LEAST
+        return softplus(self.raw_prior) + _LEAST
 
     def seen(self, t, z, acting) -> Float[Array, " n"]:
         """What the networks of the dynamics see."""
@@ -240,7 +239,7 @@ class LatentModel(eqx.Module):
     def begin(self, contexts) -> tuple[Float[Array, " s"], Float[Array, " s"]]:
         """`m` and `s` of the first state."""
         mean, raw = jnp.split(self.start(contexts[0]), 2)
-        return mean, jax.nn.softplus(raw - 1.0) + _LEAST
+        return mean, softplus(raw - 1.0) + _LEAST
 
     def posterior(self, window: Window, *, key):
         """States at the nodes `(G + 1, n)`, the divergence of the start and of the path.
@@ -377,7 +376,9 @@ class LatentModel(eqx.Module):
         zero = jnp.zeros((), z.dtype)
         table = (numbers, acting[:-1], acting[1:])
         if self.diffusion is None:
-            _, states = jax.lax.scan(runge_kutta, z, table)
+            # Stages are computed again: their layers are more than the cache holds.
+            again = jax.checkpoint(runge_kutta, prevent_cse=False)
+            _, states = jax.lax.scan(again, z, table)
             return jnp.concatenate([z[None], states]), zero
         context = jnp.zeros((steps, 1), z.dtype) if contexts is None else contexts
         (_, path), states = jax.lax.scan(euler, (z, zero), (*table, context))

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from continua.methods.dynamics.memory import Memory, walk
-from continua.nets import MLP, Linear
+from continua.nets import MLP, Linear, softplus
 from continua.nets.convolution import Conv, FramePainter, FrameReader
 
 _SMALL = 0.1  # of what the drift and the first state are at the start
@@ -61,7 +61,7 @@ class FrameDiffusion(eqx.Module):
 
     def __call__(self, x: Float[Array, " s"]) -> Float[Array, " s"]:
         found = eqx.filter_vmap(lambda mlp, x: mlp(x[None])[0])(self.mlps, x)
-        return jax.nn.softplus(self.raw + found) + _LEAST
+        return softplus(self.raw + found) + _LEAST
 
 
 class LatentVideoModel(eqx.Module):

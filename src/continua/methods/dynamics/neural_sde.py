@@ -21,7 +21,7 @@ from continua.methods.dynamics.stable_sde import (
     StochasticNetwork,
     TrackCoding,
 )
-from continua.nets import MLP, Linear
+from continua.nets import MLP, Linear, softplus
 
 
 class FreeField(eqx.Module):
@@ -70,7 +70,7 @@ class NaiveNeuralSDE(AbstractStochasticReader):
         def free(key):
             return MLP(
                 1 + hidden, hidden, width=hidden, depth=self.depth,
-                activation=jax.nn.softplus, key=key,
+                activation=softplus, key=key,
             )  # fmt: skip
 
         return StochasticNetwork(

@@ -35,7 +35,7 @@ from continua.methods.dynamics.sequences import (
     sequence_scaling,
 )
 from continua.methods.dynamics.stability import StabilityReport, stability_of
-from continua.nets import MLP, Linear
+from continua.nets import MLP, Linear, softplus
 from continua.problems import SeriesProblem
 from continua.train import Training
 
@@ -132,7 +132,7 @@ class Noise(eqx.Module):
     theta: Float[Array, ""]
 
     def __init__(self, hidden: int, start: float = 0.1, *, key):
-        mlp = MLP(2, hidden, width=hidden, depth=1, activation=jax.nn.softplus, key=key)
+        mlp = MLP(2, hidden, width=hidden, depth=1, activation=softplus, key=key)
         # softplus(b) = e^b for small ones.
         shift = jnp.log(jnp.expm1(start / jax.nn.sigmoid(1.0))) * jnp.ones(hidden)
         self.mlp = eqx.tree_at(lambda m: m.layers[-1].bias, mlp, shift)
@@ -140,7 +140,7 @@ class Noise(eqx.Module):
 
     def __call__(self, t: Any) -> Float[Array, " h"]:
         raw = self.mlp(_clock(t, self.theta.dtype))
-        return jax.nn.sigmoid(self.theta) * jax.nn.softplus(raw)
+        return jax.nn.sigmoid(self.theta) * softplus(raw)
 
 
 def _clock(t: Any, dtype: Any) -> Array:
@@ -252,7 +252,7 @@ class StochasticNetwork(eqx.Module):
         """The hidden state at every row."""
         start = self.zeta(jnp.concatenate([series.path[0], series.statics]))
         if self.positive:
-            start = jax.nn.softplus(start) + 1e-4
+            start = softplus(start) + 1e-4
         return trajectory(self.field, start, series.times, series.path, key=key, unit=self.horizon)
 
     def __call__(self, series: Track, *, key) -> Float[Array, " K"]:
