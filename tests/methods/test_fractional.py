@@ -17,7 +17,8 @@ from continua.core.solution import Solution
 from continua.integrate.stochastic.fractional import KINDS, MarkovFBM
 from continua.methods.dynamics.fractional import FractionalSDE
 from continua.methods.dynamics.latent import latent_steps
-from continua.methods.dynamics.latent_model import LatentModel, Pace, Window
+from continua.methods.dynamics.latent_model import LatentModel
+from continua.methods.dynamics.latent_window import Pace, Window
 from continua.methods.dynamics.memory import Steer, fractional, walk, white
 from continua.problems import Series, SeriesProblem
 

@@ -16,7 +16,8 @@ from continua.core.cost import stopwatch
 from continua.core.errors import InputError
 from continua.core.solution import Solution
 from continua.methods.dynamics.latent import LatentODE, LatentSDE, latent_steps, layout_of
-from continua.methods.dynamics.latent_model import LatentModel, Pace
+from continua.methods.dynamics.latent_model import LatentModel
+from continua.methods.dynamics.latent_window import Pace
 from continua.problems import Series, SeriesProblem, hide
 
 KEY = jax.random.key(0)
@@ -36,9 +37,9 @@ def walks(count=12, rows=20, *, uneven=False, seed=0, **fields) -> SeriesProblem
     )
 
 
-def linear_model(*, damping=0.0, g=0.7, noise=0.1, states=1, context=4) -> LatentModel:
+def linear_model(*, damping=0.0, g=0.7, noise=0.1, states=1, context=4, step=STEP) -> LatentModel:
     """`dz = -damping z dt + g dW`, `z(0)` near 0, `x = z + noise`."""
-    pace = Pace(STEP, STEP, 1.0, 1.0)
+    pace = Pace(step, step, 1.0, 1.0)
     model = LatentModel(
         states,
         1,
@@ -103,19 +104,24 @@ def one_window(values, layout=None):
     return dataclasses.replace(window, following=jnp.asarray(following))
 
 
-def exact(values, damping, g, noise):
-    """`log p` of the Euler chain by its covariance."""
-    count = len(values)
-    decay, covariance = 1 - damping * STEP, np.zeros((count, count))
+def covariance(count, damping, g, step=STEP):
+    """Of the Euler chain."""
+    decay, table = 1 - damping * step, np.zeros((count, count))
     variance = np.zeros(count)
     variance[0] = 1e-6
     for i in range(1, count):
-        variance[i] = decay**2 * variance[i - 1] + g**2 * STEP
+        variance[i] = decay**2 * variance[i - 1] + g**2 * step
     for i in range(count):
         for j in range(count):
-            covariance[i, j] = variance[min(i, j)] * decay ** abs(i - j)
+            table[i, j] = variance[min(i, j)] * decay ** abs(i - j)
+    return table
+
+
+def exact(values, damping, g, noise):
+    """`log p` of the Euler chain by its covariance."""
     there = np.isfinite(values)
-    whole = covariance[np.ix_(there, there)] + noise**2 * np.eye(there.sum())
+    whole = covariance(len(values), damping, g)[np.ix_(there, there)]
+    whole = whole + noise**2 * np.eye(there.sum())
     return multivariate_normal(np.zeros(there.sum()), whole).logpdf(values[there])
 
 
@@ -142,7 +148,7 @@ def test_a_constant_control_costs_its_square():
     )  # in the size of the noise of a row
     window = one_window(np.full(15, np.nan))
     for seed in range(3):
-        _, start, cost = model.posterior(window, key=jax.random.key(seed))
+        _, start, cost, _ = model.posterior(window, key=jax.random.key(seed))
         np.testing.assert_allclose(cost, float(c @ c) / 2 * 14 * STEP, rtol=1e-12)
         np.testing.assert_allclose(start, 0, atol=1e-9)
 
@@ -150,7 +156,7 @@ def test_a_constant_control_costs_its_square():
 def test_without_data_the_posterior_is_the_prior():
     model = linear_model(damping=2.0)
     window = one_window(np.full(15, np.nan))
-    states, start, cost = model.posterior(window, key=KEY)
+    states, start, cost, _ = model.posterior(window, key=KEY)
     np.testing.assert_allclose(states, model.prior(window.acting, key=KEY), atol=1e-8)
     np.testing.assert_allclose([float(start), float(cost)], 0, atol=1e-9)
 
@@ -335,6 +341,34 @@ def test_a_tighter_bound_is_trained_by(cls):
     assert found[1] < found[0] - 1e-3
     fitted = ct.solve(problem, cls(**SMALL, importance_draws=3, training=latent_steps(20)), key=KEY)
     assert np.isfinite(fitted(0.0, np.arange(20.0))).all()
+
+
+def test_weighted_draws_answer_by_the_law_of_the_data():
+    """Of a posterior that knows the next row alone, in a gap."""
+    values = path(gaps=(5, 6, 7, 8, 9))
+    t = np.arange(15.0)
+    problem = SeriesProblem(
+        "walk", "Walk", ("x",), "t", (Series("0", t, values[:, None]),), split=14.0
+    )
+    layout = layout_of(problem, None, 1, False)
+    scale, step = layout.scaling, layout.pace.step
+    model = linear_model(damping=1.0, noise=0.5, step=step)
+    scaled = (values - scale.mean[0]) / scale.std[0]
+    table = covariance(len(values), 1.0, 0.7, step)
+    there = np.isfinite(values)
+    gain = table[:, there] @ np.linalg.inv(table[np.ix_(there, there)] + 0.25 * np.eye(there.sum()))
+    mean = gain @ scaled[there]
+    wide = np.sqrt(np.diag(table - gain @ table[there]) + 0.25)
+    errors = []
+    for draws in (1, 2):
+        method = LatentSDE(importance_draws=draws, draws=40_000, substeps=1)
+        answers = method.finish(model, problem)
+        found = (answers(t) - scale.mean[0]) / scale.std[0]
+        spread = answers.deviation(t)[0] / scale.std[0]
+        errors.append(np.abs(found - mean).max())
+    assert errors[1] < 0.04
+    assert errors[1] < errors[0] / 15
+    np.testing.assert_allclose(spread, wide, rtol=0.03)
 
 
 def test_what_cannot_be_learned_is_said():

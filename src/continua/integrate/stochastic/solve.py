@@ -50,8 +50,8 @@ def solve_sde(
     The Brownian path is a function of `key`, `path` and the cells that time is cut into:
     the steps that `dt0` makes, or the intervals between saves where steps are adaptive.
     Fixed steps can be differentiated in both modes, in memory like the square root of
-    their number or that of 256 states, where times are known when compiling; else, and where they are
-    adaptive, in forward mode.
+    their number or that of 256 states, where times are known when compiling; else, and
+    where they are adaptive, in forward mode.
 
     **Arguments:**
 

@@ -19,9 +19,10 @@ import numpy as np
 from continua.core.errors import InputError
 from continua.core.solution import Estimate, Solution
 from continua.methods.base import AbstractLearnedMethod, Support, asked
-from continua.methods.dynamics.latent_model import LatentModel, Pace, Window
+from continua.methods.dynamics.latent_model import LatentModel
 from continua.methods.dynamics.latent_series import Generated, Generation
 from continua.methods.dynamics.latent_solve import steps_of
+from continua.methods.dynamics.latent_window import Pace, Window
 from continua.methods.dynamics.memory import Memory
 from continua.methods.dynamics.observations import scaling_of
 from continua.methods.dynamics.regularise import SolverRegulariser
@@ -62,7 +63,8 @@ class AbstractLatent(AbstractLearnedMethod):
     - `time_dependent`: whether the dynamics see the time since the first row, `False`.
     - `draws`: of the answers, 100.
     - `importance_draws`: of the posterior in the bound of a window, 1; the logarithm of the
-      mean of the weights of more is a tighter bound, which takes as many times as long.
+      mean of the weights of more is a tighter bound, which takes as many times as long. The
+      draws of answers are then weighted likewise.
     - `batch_size`: windows in a step, 64.
     - `positive`: learn logarithms; `None` decides by the data.
     - `training`: Adam with a cosine.
@@ -183,7 +185,7 @@ class AbstractLatent(AbstractLearnedMethod):
             evaluator: Any = Generated(model, layout.generation())
             spread = None
         else:
-            evaluator = _answers(model, layout, self.draws)
+            evaluator = _answers(model, layout, self.draws, self.importance_draws > 1)
             spread = dataclasses.replace(evaluator, deviation=True)
         grid, memory = problem.evaluation_grid(), model.memory
         learned = memory is not None and memory.learned
@@ -407,20 +409,25 @@ def _pace(seen, scaling: SequenceScaling, length: float, step: float, substeps: 
     return Pace(step, step * substeps, rate or 1.0, roughness or 1.0)
 
 
-def _answers(model: LatentModel, layout: Layout, draws: int) -> Rows:
-    """Means and deviations on all series, beyond the last window by the prior."""
+def _answers(model: LatentModel, layout: Layout, draws: int, weighted: bool) -> Rows:
+    """Means and deviations on all series, beyond the last window by the prior; draws `weighted`
+    by how much likelier they are than the posterior holds them."""
     most = layout.most
     noise = np.asarray(model.noise, float)
 
     def draw(model, window, acting, key):
         inner, rest = jax.random.split(key)
-        states, _, _ = model.posterior(window, key=inner)
+        states, start, path, _ = model.posterior(window, key=inner, at_draw=weighted)
+        weight = model.log_likelihood(window, states) - start - path
         extra = model.march(states[-1], acting[layout.nodes :], None, key=rest, begin=layout.nodes)
-        return jax.vmap(model.decode)(jnp.concatenate([states, extra[0][1:]]))
+        return jax.vmap(model.decode)(jnp.concatenate([states, extra[0][1:]])), weight
 
     def many(model, window, acting, key):
-        found = jax.vmap(lambda k: draw(model, window, acting, k))(jax.random.split(key, draws))
-        return jnp.mean(found, axis=0), jnp.std(found, axis=0)
+        keys = jax.random.split(key, draws)
+        found, weights = jax.vmap(lambda k: draw(model, window, acting, k))(keys)
+        share = jax.nn.softmax(weights if weighted else jnp.zeros_like(weights))
+        mean = jnp.tensordot(share, found, 1)
+        return mean, jnp.sqrt(jnp.tensordot(share, (found - mean) ** 2, 1))
 
     run: Callable = compiled(model, many)
     times, values, deviations = [], [], []

@@ -32,14 +32,13 @@ is guided by what the noise until the next row is expected to be and may still b
 `E B` and `V` mean and variance of the increment of the noise in `T`, given `Y`.
 """
 
-import dataclasses
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from continua.methods.dynamics import latent_solve
+from continua.methods.dynamics.latent_window import Pace, Window
 from continua.methods.dynamics.memory import Memory, Steer, walk
 from continua.methods.dynamics.regularise import SolverRegulariser
 from continua.nets import MLP, GRUCell, Linear, softplus
@@ -47,44 +46,6 @@ from continua.nets import MLP, GRUCell, Linear, softplus
 _EVEN = 0.1  # of the usual size, with which the last layer of the noise begins
 _SURE = 1e-6  # least share of the variance of a step that the posterior keeps
 _LEAST = 1e-3  # deviation of noise and of states, in scaled units
-
-
-class Window(eqx.Module):
-    """Rows of a series on the common grid of hidden states, or many with a leading axis.
-
-    **Arguments:**
-
-    - `times`: of the rows, from the first, in units of the grid's length `(L,)`.
-    - `values`, `mask`: scaled `(L, C)`; 0 and 0 in gaps and behind the last row.
-    - `acting`: known inputs and statics at the nodes of the grid `(G + 1, D)`.
-    - `node`, `share`: the node before each row, and how far to the next one it lies `(L,)`.
-    - `following`: the row behind each node, `L` where there is none, `(G,)`.
-    """
-
-    times: Float[Array, "*r L"]
-    values: Float[Array, "*r L C"]
-    mask: Float[Array, "*r L C"]
-    acting: Float[Array, "*r G1 D"]
-    node: Int[Array, "*r L"]
-    share: Float[Array, "*r L"]
-    following: Int[Array, "*r G"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Pace:
-    """How fast data go, in the units of time of `Window` and scaled values.
-
-    **Arguments:**
-
-    - `step`: of the grid; `row`: between two rows, as a rule.
-    - `rate`: of `dx/dt` between rows, as a deviation.
-    - `roughness`: of `dx / sqrt(dt)`.
-    """
-
-    step: float
-    row: float
-    rate: float
-    roughness: float
 
 
 class Diffusion(eqx.Module):
@@ -241,17 +202,6 @@ class LatentModel(eqx.Module):
         mean, raw = jnp.split(self.start(contexts[0]), 2)
         return mean, softplus(raw - 1.0) + _LEAST
 
-    def posterior(self, window: Window, *, key):
-        """States at the nodes `(G + 1, n)`, the divergence of the start and of the path.
-
-        **Arguments:**
-
-        - `window`: one.
-        - `key`: of the start and the noise; that of a step depends on its number alone.
-        """
-        states, start, path, _ = self.travelled(window, None, key=key)
-        return states, start, path
-
     def drawn(self, window: Window, *, key, at_draw: bool = False):
         """A first state of the posterior, the divergence of the start, and the contexts of
         the rows.
@@ -274,19 +224,21 @@ class LatentModel(eqx.Module):
         start = jnp.sum(jnp.log(wide / deviation) + ratio / 2)
         return self.remembering(z, key=key), start, contexts
 
-    def travelled(
+    def posterior(
         self,
         window: Window,
-        regulariser: SolverRegulariser | None,
         *,
         key,
+        regulariser: SolverRegulariser | None = None,
         at_draw: bool = False,
     ):
-        """As `posterior`, and what adaptive steps cost where that is asked for.
+        """States at the nodes `(G + 1, n)`, the divergence of the start and of the path, and what
+        adaptive steps cost where that is asked for.
 
         **Arguments:**
 
-        - `window`, `key`: as `posterior`.
+        - `window`: one.
+        - `key`: of the start and the noise; that of a step depends on its number alone.
         - `regulariser`: `None` for no cost.
         - `at_draw`: as `elbo`.
         """
@@ -433,6 +385,14 @@ class LatentModel(eqx.Module):
         taken = self.pace.step * g**2 * ((mask / spread) @ weight**2)
         return g * ((mask * gap / spread) @ weight), jnp.clip(1 - taken, _SURE)
 
+    def log_likelihood(self, window: Window, states: Float[Array, "G1 n"]) -> Float[Array, ""]:
+        """`sum_i log N(x_i; D(z_i), r^2)` of states at the nodes."""
+        before, after = states[window.node], states[window.node + 1]
+        z = before + window.share[:, None] * (after - before)
+        gap = (window.values - jax.vmap(self.decode)(z)) / self.noise
+        each = -(gap**2) / 2 - jnp.log(self.noise) - 0.5 * jnp.log(2 * jnp.pi)
+        return jnp.sum(window.mask * each)
+
     def elbo(
         self,
         window: Window,
@@ -453,14 +413,9 @@ class LatentModel(eqx.Module):
         - `at_draw`: the divergences as logarithms of ratios of densities at the draw, in place
           of their means, so that the exponential is without bias.
         """
-        given = {"key": key, "at_draw": at_draw}
-        states, start, path, solver = self.travelled(window, regulariser, **given)
-        z = states[window.node] + window.share[:, None] * (
-            states[window.node + 1] - states[window.node]
-        )
-        gap = (window.values - jax.vmap(self.decode)(z)) / self.noise
-        each = -(gap**2) / 2 - jnp.log(self.noise) - 0.5 * jnp.log(2 * jnp.pi)
-        likelihood = jnp.sum(window.mask * each)
+        given = {"regulariser": regulariser, "at_draw": at_draw}
+        states, start, path, solver = self.posterior(window, key=key, **given)
+        likelihood = self.log_likelihood(window, states)
         parts = {"log_likelihood": likelihood, "start": start, "path": path}
         parts |= {} if regulariser is None else {"solver": solver}
         return likelihood - weight * (start + path), parts
