@@ -328,9 +328,7 @@ class LatentModel(eqx.Module):
         zero = jnp.zeros((), z.dtype)
         table = (numbers, acting[:-1], acting[1:])
         if self.diffusion is None:
-            # Stages are computed again: their layers are more than the cache holds.
-            again = jax.checkpoint(runge_kutta, prevent_cse=False)
-            _, states = jax.lax.scan(again, z, table)
+            _, states = jax.lax.scan(runge_kutta, z, table)
             return jnp.concatenate([z[None], states]), zero
         context = jnp.zeros((steps, 1), z.dtype) if contexts is None else contexts
         (_, path), states = jax.lax.scan(euler, (z, zero), (*table, context))
