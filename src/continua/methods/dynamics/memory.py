@@ -249,16 +249,16 @@ def walk(
         if steer is not None:
             along = cover @ steer.aim
             size, met = steer.aim @ along, steer.aim @ drift
-            found_along = xi @ steer.aim
-            less = (1 - jnp.sqrt(steer.share)) * found_along / size
+            b = xi @ steer.aim
+            less = (1 - jnp.sqrt(steer.share)) * b / size
             xi = xi + steer.push[:, None] * drift + (steer.pull - less)[:, None] * along
             if at_draw:
                 fresh = jax.random.normal(jax.random.fold_in(own, 1), steer.push.shape, dtype)
                 moved = draw @ jnp.asarray(known, dtype) + apart * fresh
-                cost = steer.push * (moved - met / size * found_along)
+                cost = steer.push * (moved - met / size * b)
                 cost = cost + steer.push**2 * (h - met**2 / size) / 2 - jnp.log(steer.share) / 2
-                here = jnp.sqrt(steer.share) * found_along + steer.push * met + steer.pull * size
-                cost = cost + (here**2 - found_along**2) / (2 * size)
+                m = steer.push * met + steer.pull * size
+                cost = cost + ((jnp.sqrt(steer.share) * b + m) ** 2 - b**2) / (2 * size)
             else:
                 cost = h * steer.push**2 / 2 + steer.push * steer.pull * met
                 cost = cost + steer.pull**2 * size / 2
