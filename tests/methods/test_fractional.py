@@ -21,6 +21,7 @@ from continua.methods.dynamics.latent_model import LatentModel
 from continua.methods.dynamics.latent_window import Pace, Window
 from continua.methods.dynamics.memory import Steer, fractional, walk, white
 from continua.problems import Series, SeriesProblem
+from tests.methods.bounds import bounds
 
 KEY = jax.random.key(0)
 ROW = 1 / 8
@@ -196,12 +197,6 @@ def window(values, substeps=1) -> Window:
     )
 
 
-def bound(model, seen, draws=4000):
-    run = jax.jit(jax.vmap(lambda k: model.elbo(seen, 1.0, key=k)[0]))
-    found = np.asarray(run(jax.random.split(jax.random.key(3), draws)))
-    return found.mean(), found.std() / np.sqrt(draws)
-
-
 def covariance(memory, steps):
     """Of `B` behind each step, by the memories."""
     q, w = np.asarray(memory.step_covariance(float)), np.asarray(memory.weights)
@@ -231,10 +226,9 @@ def test_more_draws_bring_the_bound_to_the_likelihood():
     likelihood = multivariate_normal(np.zeros(8), table).logpdf(values)
     gaps = []
     for draws in (1, 64):
-        run = jax.jit(jax.vmap(lambda k, n=draws: model.bound(seen, 1.0, draws=n, key=k)[0]))
-        found = np.asarray(run(jax.random.split(KEY, 4000)))
-        gaps.append(likelihood - found.mean())
-        assert gaps[-1] > -4 * found.std() / np.sqrt(4000)
+        mean, error = bounds(model, seen, draws=draws, seed=0)
+        gaps.append(likelihood - mean)
+        assert gaps[-1] > -4 * error
     assert gaps[1] < 0.3 * gaps[0]
     assert gaps[1] < 0.05
 
@@ -245,7 +239,7 @@ def test_the_bound_of_one_row_is_its_likelihood(hurst):
     memory = fractional(NOISE, hurst, step=ROW, unit=ROW)
     values = np.full(9, np.nan)
     values[-1] = 0.7
-    mean, error = bound(linear_model(memory), window(values))
+    mean, error = bounds(linear_model(memory), window(values))
     spread = covariance(memory, 8)[-1, -1] + 0.01
     exact = -(0.7**2) / (2 * spread) - 0.5 * np.log(2 * np.pi * spread)
     assert error < 0.03
@@ -258,7 +252,7 @@ def test_the_bound_lies_below_the_likelihood_and_near_it(hurst):
     table: Any = covariance(memory, 16)[1::2, 1::2] + 0.01 * np.eye(8)
     values = np.linalg.cholesky(table) @ np.random.default_rng(0).standard_normal(8)
     seen = window(np.append(np.nan, values), substeps=2)
-    mean, error = bound(linear_model(memory), seen)
+    mean, error = bounds(linear_model(memory), seen)
     exact = multivariate_normal(np.zeros(8), table).logpdf(values)
     assert mean < exact + 3 * error
     assert mean > exact - 0.1 * 8
