@@ -297,11 +297,9 @@ def torch_latent(params: Any, steps: int) -> Callable:
             return apply(nets["prior"], z)
 
         def g(self, t, z):
-            columns = [
-                apply([(w[i], b[i]) for w, b in nets["noise"]], z[:, i : i + 1])
-                for i in range(STATES)
-            ]
-            return _LEAST + torch.sigmoid(torch.cat(columns, dim=1))
+            (weight, bias), (last, shift) = nets["noise"]  # products and sums, as above
+            inner = softplus(z[:, :, None] * weight[..., 0] + bias)
+            return _LEAST + torch.sigmoid((inner * last[:, 0]).sum(dim=-1) + shift[:, 0])
 
     def run(params, z0, contexts):
         times = torch.tensor([0.0, 2.0])
